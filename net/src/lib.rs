@@ -1,0 +1,1 @@
+//! Identity, the one door, and packets.
