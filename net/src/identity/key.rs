@@ -96,6 +96,9 @@ mod tests {
     #[test]
     fn text_that_is_no_key_is_refused() {
         assert!(NodeKey::from_pem("").is_err());
-        assert!(NodeKey::from_pem("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n").is_err());
+        assert!(
+            NodeKey::from_pem("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
+                .is_err()
+        );
     }
 }

@@ -63,11 +63,7 @@ impl NodeIdentity {
     /// is still valid is not checked: see `not_after`.
     ///
     /// `chain_pem`: the node's certificate first. `roots_pem`: one or more roots.
-    pub fn from_pem(
-        chain_pem: &str,
-        key: NodeKey,
-        roots_pem: &str,
-    ) -> Result<Self, IdentityError> {
+    pub fn from_pem(chain_pem: &str, key: NodeKey, roots_pem: &str) -> Result<Self, IdentityError> {
         let chain = certificates("the certificate chain", chain_pem)?;
         let roots = certificates("the list of roots", roots_pem)?;
         let parsed = peer::parse(&chain[0])?;
@@ -249,7 +245,14 @@ mod tests {
     fn identity(ca: &Ca, now: SystemTime) -> NodeIdentity {
         let key = NodeKey::generate().unwrap();
         let chain = ca
-            .issue(&key.csr().unwrap(), "n1", Role::Manager, "c1", 10 * DAY, now)
+            .issue(
+                &key.csr().unwrap(),
+                "n1",
+                Role::Manager,
+                "c1",
+                10 * DAY,
+                now,
+            )
             .unwrap();
         NodeIdentity::from_pem(&chain, key, ca.root_pem()).unwrap()
     }

@@ -27,7 +27,9 @@ pub enum CertificateError {
     Unreadable { reason: String },
     #[error("the certificate has no usable {field}")]
     Field { field: &'static str },
-    #[error("the certificate's subject is {subject}, but its alternative names are not those of that node")]
+    #[error(
+        "the certificate's subject is {subject}, but its alternative names are not those of that node"
+    )]
     Names { subject: String },
 }
 

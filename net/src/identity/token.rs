@@ -28,9 +28,13 @@ pub struct Token {
 pub enum TokenError {
     #[error("a join token begins with \"SWMTKN-1-\", this one with {got:?}")]
     Prefix { got: String },
-    #[error("this join token is for a FIPS-mode cluster (SWMTKN-2), which is not supported; a join token begins with \"SWMTKN-1-\"")]
+    #[error(
+        "this join token is for a FIPS-mode cluster (SWMTKN-2), which is not supported; a join token begins with \"SWMTKN-1-\""
+    )]
     Fips,
-    #[error("the join token's {part} has {got} characters instead of {expected}; was it copied whole?")]
+    #[error(
+        "the join token's {part} has {got} characters instead of {expected}; was it copied whole?"
+    )]
     Length {
         part: &'static str,
         got: usize,
@@ -191,7 +195,8 @@ mod tests {
 
     #[test]
     fn a_token_as_docker_prints_it_is_read_and_written_back() {
-        let text = "SWMTKN-1-49nj1cmql0jkz5s954yi3oex3nedyz0fb0xx14ie39trti4wxv-8vxv8rssmk743ojnwacrr2e7c";
+        let text =
+            "SWMTKN-1-49nj1cmql0jkz5s954yi3oex3nedyz0fb0xx14ie39trti4wxv-8vxv8rssmk743ojnwacrr2e7c";
         assert_eq!(Token::parse(text).unwrap().to_string(), text);
         assert!(Token::parse(&format!("  {text}\n")).is_ok());
     }
