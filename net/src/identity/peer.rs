@@ -111,3 +111,74 @@ fn only<'a>(
 fn show(name: &X509Name<'_>) -> String {
     name.to_string().escape_debug().to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use proptest::prelude::*;
+    use rustls::pki_types::pem::PemObject;
+
+    use super::super::{Ca, NodeKey};
+    use super::*;
+
+    fn certificate() -> CertificateDer<'static> {
+        let now = SystemTime::now();
+        let csr = NodeKey::generate().unwrap().csr().unwrap();
+        let chain = Ca::create("c1", now)
+            .unwrap()
+            .issue(&csr, "n1", Role::Worker, "c1", Duration::from_secs(60), now)
+            .unwrap();
+        CertificateDer::from_pem_slice(chain.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_certificate_says_who_its_holder_is() {
+        let identity = PeerIdentity::from_chain(&[certificate()]).unwrap();
+        assert_eq!(identity.node_id, "n1");
+        assert_eq!(identity.role, Role::Worker);
+        assert_eq!(identity.cluster, "c1");
+        assert_eq!(
+            PeerIdentity::from_chain(&[]),
+            Err(CertificateError::Missing)
+        );
+    }
+
+    #[test]
+    fn a_subject_that_its_names_do_not_bear_out_is_refused() {
+        let mut der = certificate().to_vec();
+        let subject = der.windows(2).position(|pair| pair == b"n1").unwrap();
+        der[subject..subject + 2].copy_from_slice(b"n2");
+        assert_eq!(
+            PeerIdentity::from_chain(&[der.into()]),
+            Err(CertificateError::Names {
+                subject: "O=c1, OU=swarm-worker, CN=n2".to_owned()
+            })
+        );
+    }
+
+    #[test]
+    fn a_root_names_no_node() {
+        let ca = Ca::create("c1", SystemTime::now()).unwrap();
+        let root = CertificateDer::from_pem_slice(ca.root_pem().as_bytes()).unwrap();
+        assert_eq!(
+            PeerIdentity::from_chain(&[root]),
+            Err(CertificateError::Field { field: "role" })
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_certificates_never_make_the_reader_panic(
+            at in 0_usize..400,
+            byte: u8,
+            cut in 0_usize..500,
+        ) {
+            let mut der = certificate().to_vec();
+            let at = at % der.len();
+            der[at] = byte;
+            der.truncate(cut);
+            let _ = PeerIdentity::from_chain(&[der.into()]);
+        }
+    }
+}

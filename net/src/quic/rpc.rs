@@ -94,10 +94,11 @@ where
     let places = Arc::new(Semaphore::new(limit_concurrent.max(1)));
     let mut running = JoinSet::new();
     loop {
-        let place = Arc::clone(&places)
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed");
+        let place = tokio::select! {
+            place = Arc::clone(&places).acquire_owned() => place,
+            lost = connection.closed() => return lost,
+        };
+        let place = place.expect("the semaphore is never closed");
         while running.try_join_next().is_some() {}
         let (send, receive) = match connection.accept_bi().await {
             Ok(stream) => stream,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use futures::FutureExt;
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 
@@ -135,6 +136,6 @@ async fn a_stranger_cannot_hold_more_streams_than_allowed() {
     for _ in 0..limits::ANONYMOUS_STREAMS {
         held.push(within("a stream", connection.open_bi()).await.unwrap());
     }
-    let one_more = tokio::time::timeout(Duration::from_millis(100), connection.open_bi()).await;
-    assert!(one_more.is_err(), "a fifth stream was allowed");
+    // All places were granted at once, so one more would be there already.
+    assert!(connection.open_bi().now_or_never().is_none());
 }

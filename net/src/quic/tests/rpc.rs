@@ -142,6 +142,39 @@ async fn no_more_handlers_run_at_once_than_allowed() {
 }
 
 #[tokio::test]
+async fn handlers_that_never_end_do_not_outlive_their_connection() {
+    let alive = Arc::new(());
+    let inside = Arc::clone(&alive);
+    let router = Router::new().route(ECHO, Access::Node, move |connection| {
+        let inside = Arc::clone(&inside);
+        async move {
+            let handler = move |_, request| {
+                let inside = Arc::clone(&inside);
+                async move {
+                    std::future::pending::<()>().await;
+                    drop(inside);
+                    request
+                }
+            };
+            serve_calls(connection, 2, 100, handler).await;
+        }
+    });
+    let (server, _client, connection) = pair(router).await;
+    let before = Arc::strong_count(&alive);
+    let deadline = Duration::from_millis(20);
+    let calls = (0..4).map(|_| call(&connection, Bytes::new(), deadline, 100));
+    let answers = futures::future::join_all(calls).await;
+    assert!(answers.iter().all(Result::is_err));
+    eventually("both places are taken", || {
+        Arc::strong_count(&alive) == before + 2
+    })
+    .await;
+    connection.close("enough");
+    eventually("nothing is left", || server.stats().connections == 0).await;
+    eventually("no handler is left", || Arc::strong_count(&alive) == 2).await;
+}
+
+#[tokio::test]
 async fn a_call_on_a_closed_connection_says_that_nothing_was_sent() {
     let (_server, _client, connection) = pair(echo_routes()).await;
     connection.close("done");
