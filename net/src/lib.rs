@@ -1,1 +1,4 @@
 //! Identity, the one door, and packets.
+
+pub mod identity;
+pub mod quic;
