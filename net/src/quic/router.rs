@@ -48,6 +48,8 @@ impl Router {
 
     /// Adds a protocol; one with the same name is replaced. The handler runs as a
     /// task of the door, once per connection, and is dropped when the door closes.
+    /// It keeps its connection as long as the peer is to have it: dropping the
+    /// last clone closes it, and what was not yet acknowledged is lost.
     #[must_use]
     pub fn route<H, F>(mut self, alpn: &'static str, access: Access, handler: H) -> Self
     where
