@@ -57,7 +57,14 @@ impl Timing {
         (self.election_max * 20).clamp(Duration::from_secs(5), Duration::from_secs(60))
     }
 
-    /// Deadline of one call that carries entries or a piece of a snapshot.
+    /// Deadline of a call that carries entries: long enough for a slow disk, short enough that a
+    /// call into the void does not hold up what follows it.
+    pub(crate) fn append_deadline(&self, bytes: usize) -> Duration {
+        let transmission = Duration::from_micros(bytes as u64);
+        (self.election_max * 3).max(Duration::from_millis(500)) + transmission
+    }
+
+    /// Deadline of a call that carries a piece of a snapshot.
     pub(crate) fn bulk_deadline(&self) -> Duration {
         (self.election_max * 10).clamp(Duration::from_secs(1), Duration::from_secs(20))
     }

@@ -236,9 +236,11 @@ impl Members {
         };
         let _paused = Paused::new(&self.pause);
         // Nothing new is proposed now, so the target can have all there is.
+        let now = std::time::Instant::now();
         self.until(self.timing.election_max * 5, |status| {
             let peer = status.peers.get(&target);
-            self.answers(status, target) && peer.is_some_and(|p| p.matched >= status.last_log)
+            self.answered(status, target, now)
+                && peer.is_some_and(|peer| peer.matched >= status.last_log)
         })
         .await?
         .ok_or(MembershipError::NotCaughtUp(target))?;
@@ -259,9 +261,11 @@ impl Members {
 
     /// The voter that answers and is furthest; the lowest id among equals.
     fn best_successor(&self, status: &Status) -> Result<MemberId, MembershipError> {
+        let lately = std::time::Instant::now().checked_sub(self.timing.election_max * 3);
         let others = status.members.iter().map(|member| member.id);
         others
-            .filter(|id| *id != self.id && self.answers(status, *id))
+            .filter(|id| *id != self.id)
+            .filter(|id| lately.is_some_and(|lately| self.answered(status, *id, lately)))
             .max_by_key(|id| {
                 let matched = status.peers.get(id).and_then(|peer| peer.matched);
                 (matched, std::cmp::Reverse(*id))
@@ -269,24 +273,21 @@ impl Members {
             .ok_or(MembershipError::NoQuorum)
     }
 
-    fn answers(&self, status: &Status, id: MemberId) -> bool {
-        let limit = self.timing.election_max * 3;
-        id == self.id
-            || status
-                .peers
-                .get(&id)
-                .and_then(|peer| peer.last_ack)
-                .is_some_and(|at| at.elapsed() < limit)
+    /// Whether a member has acknowledged something that was sent to it since a moment.
+    fn answered(&self, status: &Status, id: MemberId, since: std::time::Instant) -> bool {
+        let peer = status.peers.get(&id);
+        id == self.id || peer.is_some_and(|peer| peer.last_ack.is_some_and(|at| at >= since))
     }
 
-    /// Refuses voters of whom too few answer.
+    /// Refuses voters of whom too few answer. What they answered earlier does not count: the
+    /// change is decided by those who are there now.
     async fn check_quorum(&self, voters: &BTreeSet<MemberId>) -> Result<(), MembershipError> {
+        let now = std::time::Instant::now();
         let silent = |status: &Status| -> BTreeSet<MemberId> {
             let all = voters.iter().copied();
-            all.filter(|id| !self.answers(status, *id)).collect()
+            all.filter(|id| !self.answered(status, *id, now)).collect()
         };
         let enough = |status: &Status| (voters.len() - silent(status).len()) * 2 > voters.len();
-        // A leader that has just been elected has not heard from everybody yet.
         match self.until(self.timing.election_max * 3, enough).await? {
             Some(_) => Ok(()),
             None => Err(MembershipError::WouldLoseQuorum {

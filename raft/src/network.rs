@@ -15,13 +15,15 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
+use tokio::sync::watch;
 
 use crate::codec::{self, Answer, Ask, Request, SnapshotPiece};
 use crate::config::Timing;
 use crate::member::{Member, MemberId};
 use crate::snapshot::SnapshotFile;
+use crate::status::Status;
 use crate::transport::{CallKind, Transport};
-use crate::types::{Contact, TypeConfig, Vote};
+use crate::types::{Contact, Entry, Payload, TypeConfig, Vote};
 
 /// Bytes of a snapshot sent at once.
 const PIECE_BYTES: usize = 1 << 20;
@@ -33,6 +35,8 @@ pub(crate) struct Network {
     timing: Timing,
     transport: Arc<dyn Transport>,
     transfers: Arc<AtomicU64>,
+    /// Where members are by now. openraft makes a link once and keeps it when an address changes.
+    status: watch::Receiver<Status>,
 }
 
 /// A link to one member, for one purpose.
@@ -59,12 +63,18 @@ pub(crate) enum CallError {
 }
 
 impl Network {
-    pub(crate) fn new(from: MemberId, timing: Timing, transport: Arc<dyn Transport>) -> Self {
+    pub(crate) fn new(
+        from: MemberId,
+        timing: Timing,
+        transport: Arc<dyn Transport>,
+        status: watch::Receiver<Status>,
+    ) -> Self {
         Self {
             from,
             timing,
             transport,
             transfers: Arc::default(),
+            status,
         }
     }
 
@@ -81,7 +91,12 @@ impl Network {
             from: self.from,
             ask,
         })?;
-        let answer = self.transport.call(to, kind, request, deadline).await?;
+        let call = {
+            let status = self.status.borrow();
+            let to = status.member(to.id).unwrap_or(to);
+            self.transport.call(to, kind, request, deadline)
+        };
+        let answer = call.await?;
         match codec::decode(&answer)? {
             Answer::Refused(refusal) => Err(CallError::Refused(refusal)),
             answer => Ok(answer),
@@ -177,7 +192,10 @@ impl RaftNetworkV2<TypeConfig> for Link {
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
         let deadline = match self.appends {
             CallKind::Heartbeat => option.hard_ttl(),
-            _ => self.network.timing.bulk_deadline(),
+            _ => {
+                let bytes = request.entries.iter().map(payload_bytes).sum();
+                self.network.timing.append_deadline(bytes)
+            }
         };
         let answer = self
             .ask(self.appends, Ask::Append(request), deadline)
@@ -251,6 +269,13 @@ impl RaftNetworkV2<TypeConfig> for Link {
         Some(Backoff::new((0..).map(move |attempt: u32| {
             (first * 2u32.saturating_pow(attempt.min(16))).min(last)
         })))
+    }
+}
+
+fn payload_bytes(entry: &Entry) -> usize {
+    match &entry.payload {
+        Payload::Normal(data) => data.0.len(),
+        Payload::Blank | Payload::Membership(_) => 0,
     }
 }
 

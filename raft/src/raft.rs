@@ -252,6 +252,12 @@ impl Raft {
         self.shutdown().await;
     }
 
+    /// Stops this member at once and tells nobody: to the others it looks like a crash. Returns
+    /// before it has stopped.
+    pub fn abort(&self) {
+        self.inner.ask_to_stop(Stop::AtOnce);
+    }
+
     /// Stops this member. When it returns its threads have ended and its directory is unlocked.
     pub async fn shutdown(&self) {
         self.inner.ask_to_stop(Stop::Gracefully);
@@ -356,12 +362,12 @@ async fn build(
     let (engine, driver) = driver::connect(machine, snapshots.clone(), applied_now);
     let machine_thread =
         threads::spawn("raft-machine", move || engine.run()).map_err(at(&config.dir))?;
-    let network = Network::new(config.id, config.timing, transport);
+    let (status_now, status) = watch::channel(Status::unknown(config.id));
+    let network = Network::new(config.id, config.timing, transport, status.clone());
     let log_stats = Box::new(log_thread.stats());
     let consensus = Consensus::new(config.id, Arc::new(settings), network.clone(), log, driver)
         .await
         .map_err(|fatal| StartError::Stopped(fatal.to_string()))?;
-    let (status_now, status) = watch::channel(Status::unknown(config.id));
     tokio::spawn(publish_status(consensus.clone(), status_now));
     let (pause, paused) = watch::channel(false);
     let members = Members::new(
