@@ -11,6 +11,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Socket, Type};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
@@ -22,6 +23,9 @@ use super::{Holder, Protocol};
 
 /// Connections over IPv6 at one time, of all ports together.
 const RELAYED_AT_ONCE: usize = 4096;
+/// Our own resolver has this port at the gateways, beside which a service may
+/// be published. Everywhere else a shared port would hold nothing.
+const RESOLVER_PORT: u16 = 53;
 /// What connecting to a backend may take.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// How long to wait after the host ran out of descriptors.
@@ -138,6 +142,9 @@ fn bind(protocol: Protocol, address: SocketAddr) -> io::Result<Socket> {
         // Connections of a former owner may linger; a listening one still
         // counts.
         socket.set_reuse_address(true)?;
+    }
+    if address.port() == RESOLVER_PORT {
+        setsockopt(&socket, sockopt::ReusePort, &true)?;
     }
     socket.bind(&address.into())?;
     match protocol {

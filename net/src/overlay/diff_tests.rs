@@ -155,7 +155,7 @@ fn a_network_that_is_gone_leaves_the_engines_own_address_only() {
         BTreeSet::from([(Ipv4Addr::new(10, 0, 1, 1), 24)])
     );
     assert!(left.neighbours.is_empty());
-    assert_eq!(left.ports["veth1"], false);
+    assert!(!left.ports["veth1"]);
     assert!(have.tunnels.is_empty());
 }
 
