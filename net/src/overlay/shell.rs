@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::diff::is_made;
 use super::kernel::{Kernel, NetlinkError};
 use super::observe::observe;
 use super::{Have, OverlayWant, Plan, Step, diff, sysctl};
@@ -13,7 +14,8 @@ use super::{Have, OverlayWant, Plan, Step, diff, sysctl};
 /// What stands between an overlay and what was wanted of it.
 #[derive(Debug, Error)]
 pub enum OverlayProblem {
-    /// The container engine has not made the bridge (yet).
+    /// The container engine has not made the bridge yet, or not with this
+    /// gateway address.
     #[error("network {network} waits for its bridge {bridge}")]
     BridgeMissing { network: String, bridge: String },
     /// The kernel's tables cannot be read.
@@ -72,9 +74,11 @@ impl Overlay {
     ) -> Option<Plan> {
         let believed = self.have.take();
         let believed = believed.filter(|have| {
-            // A bridge that was not there when we looked may be there now.
-            let mut networks = want.networks.iter();
-            networks.all(|network| have.bridges.contains_key(&network.bridge))
+            // A bridge that was not made when we looked may be made now.
+            want.networks.iter().all(|network| {
+                let bridge = have.bridges.get(&network.bridge);
+                bridge.is_some_and(|bridge| is_made(network, bridge))
+            })
         });
         let have = match believed {
             Some(have) => have,

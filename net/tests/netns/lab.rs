@@ -226,7 +226,7 @@ impl Host {
     /// Everything in this host's network that somebody could leave behind.
     pub(crate) fn state(&self) -> String {
         [
-            "ip -o addr show",
+            "ip -o -4 addr show",
             "ip -o link show type vxlan",
             "ip neigh show nud permanent",
             "ip rule",
