@@ -47,10 +47,14 @@ impl Bridge {
         Ipv4Addr::new(198, 18, self.subnet, last)
     }
 
-    /// Gives `to` an `eth0` with `address`, joined to the bridge as `port`.
+    /// Gives `to` an `eth0` with `address`, joined to the bridge as `port`. Its
+    /// MAC follows from the address, as a machine keeps its own when it is
+    /// turned off and on, or its neighbours would look for the old one.
     pub(crate) fn plug(&self, port: &str, to: &Namespace, address: Ipv4Addr) -> Result<()> {
+        let [_, _, subnet, last] = address.octets();
+        let mac = format!("02:53:57:00:{subnet:02x}:{last:02x}");
         self.ip(&format!(
-            "link add {port} type veth peer name eth0 netns {}; ip link set {port} master sw up",
+            "link add {port} type veth peer name eth0 address {mac} netns {}; ip link set {port} master sw up",
             to.pid()
         ))?;
         let router = self.address(ROUTER);
