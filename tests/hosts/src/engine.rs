@@ -30,6 +30,7 @@ impl Host {
             "--exec-root=/run/docker",
             "--pidfile=/run/docker.pid",
             "--host=unix:///run/docker.sock",
+            "--log-level=warn",
             "--storage-driver=overlay2",
             // A systemd of the machine underneath is none of a host's.
             "--exec-opt=native.cgroupdriver=cgroupfs",
@@ -108,6 +109,18 @@ impl Host {
             .lines()
             .map(str::to_owned)
             .collect())
+    }
+
+    /// Full ids of the containers that the engine runs for a swarm service, as
+    /// `docker ps` tells them, in order.
+    pub fn service_containers(&self, service: &str) -> Result<Vec<String>> {
+        let filter = format!("label=com.docker.swarm.service.name={service}");
+        let said = self
+            .docker(&["ps", "--quiet", "--no-trunc", "--filter", &filter])?
+            .ok()?;
+        let mut ids: Vec<_> = said.lines().map(str::to_owned).collect();
+        ids.sort();
+        Ok(ids)
     }
 
     /// Loads a tar file of images, such as [`crate::image_archive`] makes.

@@ -15,6 +15,7 @@
 //! `scripts/bench-vs-swarm`. Everything here blocks; none of it is for async
 //! code. It knows swarmr only by its command line and its socket.
 
+mod apps;
 mod bridge;
 mod daemon;
 mod engine;
@@ -30,6 +31,7 @@ mod probe;
 mod process;
 mod wait;
 
+pub use apps::Apps;
 pub use bridge::Client;
 pub use host::Host;
 pub use hosts::{Hosts, Setup};

@@ -1,7 +1,7 @@
 //! The test hosts themselves, with real engines.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -146,14 +146,11 @@ fn a_panic_leaves_no_process_file_or_cgroup() -> Result<()> {
 /// Cgroups, in any hierarchy, whose name begins with `name`.
 fn cgroups(name: &str) -> usize {
     let root = Path::new("/sys/fs/cgroup");
-    let folders = std::fs::read_dir(root)
-        .unwrap()
-        .flatten()
-        .map(|entry| entry.path());
-    folders
+    let names = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    names(root.to_owned())
+        .map(|entry| entry.path())
         .chain([root.to_owned()])
-        .filter_map(|folder| std::fs::read_dir(folder).ok())
-        .flat_map(|entries| entries.flatten())
+        .flat_map(names)
         .filter(|entry| entry.file_name().to_string_lossy().starts_with(name))
         .count()
 }
