@@ -160,10 +160,12 @@ fn add_balancing(ruleset: &mut Ruleset) {
 /// its own call, and addresses that mean something else on another host.
 fn add_self_calls(networks: &[NetworkWant], balance: &BalanceWant, ruleset: &mut Ruleset) {
     let mut own = Collection::new("ipv4_addr . ipv4_addr");
+    let remotes: BTreeSet<Ipv4Addr> = networks
+        .iter()
+        .flat_map(|network| network.remotes.iter().map(|remote| remote.ip))
+        .collect();
     for backend in balance.backends() {
-        let network = network_of(networks, backend);
-        let local = network.is_some_and(|it| it.remotes.iter().all(|remote| remote.ip != backend));
-        if local {
+        if network_of(networks, backend).is_some() && !remotes.contains(&backend) {
             own.insert(format!("{backend} . {backend}"));
         }
     }

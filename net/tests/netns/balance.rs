@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::slice::from_ref;
 
 use net::balance::{Protocol, PublishedWant, VipWant};
 use net::datapath::Want;
@@ -44,7 +45,7 @@ impl Site {
     }
 
     fn want(&self, host: usize, vips: &[VipWant], ports: &[PublishedWant]) -> Want {
-        let mut want = want(&[self.overlay.clone()], host, 3);
+        let mut want = want(from_ref(&self.overlay), host, 3);
         want.balance.vips = vips.to_vec();
         want.balance.published = ports.to_vec();
         want
@@ -266,6 +267,25 @@ fn a_udp_flow_moves_on_when_its_backend_is_forgotten() {
     assert_eq!(flow.ask().unwrap(), format!("b {CLIENT}"));
     assert_eq!(site.lab.hosts[2].forget(site.overlay.ip(12)), 1);
     assert_eq!(flow.ask().unwrap(), format!("c {CLIENT}"));
+}
+
+#[test]
+fn datagrams_larger_than_the_tunnel_arrive_in_pieces() {
+    if !can_build() {
+        return;
+    }
+    let mut site = Site::new();
+    start_udp(&site.containers[2], 8080, "c");
+    let backends = [site.overlay.ip(21)];
+    site.apply(
+        &[site.vip(&[21])],
+        &[published(Protocol::Udp, 9000, &backends)],
+    );
+    let host = site.lab.hosts[2].address;
+    let outer = Datagrams::new(&site.lab.outside(), host, 9000);
+    assert_eq!(outer.ask_long(5000).unwrap(), format!("c {CLIENT}"));
+    let inner = Datagrams::new(&site.containers[0], site.overlay.ip(100), 8080);
+    assert_eq!(inner.ask_long(5000).unwrap(), "c 10.0.1.11");
 }
 
 #[test]

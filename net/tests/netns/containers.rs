@@ -46,14 +46,16 @@ impl Drop for Server {
     }
 }
 
-/// A UDP server of the same kind. Ends with its namespace.
+/// A UDP server of the same kind; its answers are as long as the questions. Ends with its namespace.
 pub(crate) fn start_udp(space: &str, port: u16, name: &str) {
     let socket = inside(space, || UdpSocket::bind(("0.0.0.0", port)).unwrap());
     let name = name.to_owned();
     thread::spawn(move || {
-        let mut datagram = [0; 2000];
-        while let Ok((_, client)) = socket.recv_from(&mut datagram) {
-            let _ = socket.send_to(format!("{name} {}", client.ip()).as_bytes(), client);
+        let mut datagram = [0; 10_000];
+        while let Ok((length, client)) = socket.recv_from(&mut datagram) {
+            let mut answer = format!("{name} {}", client.ip()).into_bytes();
+            answer.resize(answer.len().max(length), b' ');
+            let _ = socket.send_to(&answer, client);
         }
     });
 }
@@ -91,10 +93,16 @@ impl Datagrams {
     }
 
     pub(crate) fn ask(&self) -> io::Result<String> {
-        self.0.send(b"?")?;
-        let mut datagram = [0; 2000];
+        self.ask_long(1)
+    }
+
+    /// With a question of `length` bytes.
+    pub(crate) fn ask_long(&self, length: usize) -> io::Result<String> {
+        self.0.send(&vec![b'?'; length])?;
+        let mut datagram = [0; 10_000];
         let length = self.0.recv(&mut datagram)?;
-        Ok(String::from_utf8_lossy(&datagram[..length]).into_owned())
+        let said = String::from_utf8_lossy(&datagram[..length]);
+        Ok(said.trim_end().to_owned())
     }
 }
 

@@ -2,9 +2,15 @@
 //! `nft`. Every test builds its own lab, so they run side by side; a test that
 //! cannot build one says so and ends.
 
+#[cfg(test)]
 mod balance;
+#[cfg(test)]
 mod containers;
+#[cfg(test)]
 mod lab;
+#[cfg(test)]
 mod names;
+#[cfg(test)]
 mod overlay;
+#[cfg(test)]
 mod wants;

@@ -1,6 +1,7 @@
 //! Containers on different hosts, and what becomes of the hosts.
 
 use std::net::Ipv4Addr;
+use std::slice::from_ref;
 
 use net::datapath::Want;
 
@@ -20,7 +21,7 @@ fn pair() -> (Lab, Overlay, String, String) {
     let first = lab.add_container(0, &[(&bridge, overlay.ip(11))]);
     let second = lab.add_container(1, &[(&bridge, overlay.ip(21))]);
     for host in 0..2 {
-        lab.hosts[host].apply(want(&[overlay.clone()], host, 2));
+        lab.hosts[host].apply(want(from_ref(&overlay), host, 2));
     }
     (lab, overlay, first, second)
 }
@@ -56,7 +57,7 @@ fn applying_twice_changes_nothing() {
     }
     let (mut lab, overlay, ..) = pair();
     let before = lab.hosts[0].state();
-    lab.hosts[0].apply(want(&[overlay.clone()], 0, 2));
+    lab.hosts[0].apply(want(from_ref(&overlay), 0, 2));
     lab.hosts[0].reconcile();
     assert_eq!(lab.hosts[0].state(), before);
 }
@@ -71,7 +72,7 @@ fn a_replaced_daemon_finds_everything_in_place() {
     let before = lab.hosts[0].state();
     lab.hosts[0].stop();
     assert_eq!(hear(&first, overlay.ip(21), 8080), "b 10.0.1.11");
-    lab.hosts[0].apply(want(&[overlay.clone()], 0, 2));
+    lab.hosts[0].apply(want(from_ref(&overlay), 0, 2));
     assert_eq!(lab.hosts[0].state(), before);
 }
 
@@ -197,7 +198,7 @@ fn removing_everything_leaves_nothing() {
             && exec(&space, "bridge", "link").contains("forwarding")
     });
     let before = lab.hosts[0].state();
-    lab.hosts[0].apply(want(&[overlay.clone()], 0, 2));
+    lab.hosts[0].apply(want(from_ref(&overlay), 0, 2));
     assert_ne!(lab.hosts[0].state(), before);
     lab.hosts[0].apply(Want::default());
     let space = lab.hosts[0].space.clone();
