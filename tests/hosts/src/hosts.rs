@@ -16,6 +16,9 @@ use crate::host::Host;
 use crate::leftovers::{self, Claim};
 use crate::wait::eventually;
 
+/// Lines of each log that are shown.
+const LOG_LINES: usize = 40;
+
 /// What kind of hosts to make.
 #[derive(Debug, Clone)]
 pub struct Setup {
@@ -156,6 +159,17 @@ impl Hosts {
             .find(|host| host.address().to_string() == address)
     }
 
+    /// The ends of all hosts' logs.
+    #[must_use]
+    pub fn logs(&self) -> String {
+        self.hosts.iter().map(|host| host.logs(LOG_LINES)).collect()
+    }
+
+    /// Adds the ends of all hosts' logs to an error.
+    pub fn explain<T>(&self, result: Result<T>) -> Result<T> {
+        result.with_context(|| self.logs())
+    }
+
     /// Unique name of this set, which its cgroups begin with.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -173,11 +187,8 @@ impl Index<usize> for Hosts {
 
 impl Drop for Hosts {
     fn drop(&mut self) {
-        let keep = std::env::var_os("SWARMR_KEEP_LOGS").is_some() && thread::panicking();
-        if keep {
-            for host in &self.hosts {
-                eprintln!("== {}", host.logs(60));
-            }
+        if thread::panicking() || std::env::var_os("SWARMR_SHOW_LOGS").is_some() {
+            eprintln!("{}", self.logs());
         }
         for host in &self.hosts {
             host.end();

@@ -85,6 +85,21 @@ impl Local {
         Ok(())
     }
 
+    /// The ends of all logs.
+    #[must_use]
+    pub fn logs(&self) -> String {
+        let logs = self
+            .nodes
+            .iter()
+            .map(|node| format!("{}:\n{}\n", node.name, node.log(40)));
+        logs.collect()
+    }
+
+    /// Adds the ends of all logs to an error.
+    pub fn explain<T>(&self, result: Result<T>) -> Result<T> {
+        result.with_context(|| self.logs())
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &LocalNode> {
         self.nodes.iter()
     }
@@ -110,11 +125,10 @@ impl Index<usize> for Local {
 
 impl Drop for Local {
     fn drop(&mut self) {
-        let show = std::env::var_os("SWARMR_KEEP_LOGS").is_some() && std::thread::panicking();
+        if std::thread::panicking() || std::env::var_os("SWARMR_SHOW_LOGS").is_some() {
+            eprintln!("{}", self.logs());
+        }
         for node in &self.nodes {
-            if show {
-                eprintln!("== {} {}", node.name, node.log(60));
-            }
             let _ = node.kill();
         }
         let _ = fs::remove_dir_all(&self.folder);

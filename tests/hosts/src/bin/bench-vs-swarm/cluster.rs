@@ -185,11 +185,6 @@ impl Cluster {
         }
     }
 
-    /// Logs of all hosts, for an error's sake.
-    pub(crate) fn logs(&self) -> String {
-        self.hosts.iter().map(|host| host.logs(15)).collect()
-    }
-
     /// Runs a command in Docker's words and returns what it printed.
     fn command(&self, host: &Host, words: &[&str]) -> Result<String> {
         let output = match self.side {

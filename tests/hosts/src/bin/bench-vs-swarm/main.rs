@@ -27,7 +27,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match options().and_then(|options| run(&options)) {
+    match options().and_then(|options| options.as_ref().map_or(Ok(()), run)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench-vs-swarm: {error:#}");
@@ -37,6 +37,8 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<()> {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    eprintln!("load before: {}", load.trim());
     let mut report = Report::default();
     for round in 1..=options.rounds {
         for side in &options.sides {
@@ -53,7 +55,8 @@ fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn options() -> Result<Options> {
+/// None when only the usage was asked for.
+fn options() -> Result<Option<Options>> {
     let mut options = Options {
         json: false,
         rounds: 3,
@@ -68,6 +71,10 @@ fn options() -> Result<Options> {
                 .with_context(|| format!("{word} needs a value"))
         };
         match word.as_str() {
+            "--help" => {
+                print!("{}", usage());
+                return Ok(None);
+            }
             "--json" => options.json = true,
             "--rounds" => options.rounds = value()?.parse().context("--rounds takes a number")?,
             "--swarmr" => options.swarmr = Some(value()?.into()),
@@ -87,5 +94,13 @@ fn options() -> Result<Options> {
     if options.sides.contains(&Side::Swarmr) && options.swarmr.is_none() {
         bail!("--swarmr PATH is needed: the program to measure");
     }
-    Ok(options)
+    Ok(Some(options))
+}
+
+fn usage() -> String {
+    let rows = rows::Row::ALL.map(|row| format!("  {:<16} {}\n", row.name(), row.what()));
+    format!(
+        "bench-vs-swarm [--json] [--rounds N] [--only swarmr|swarm] [--swarmr PATH]\n\nRows:\n{}",
+        rows.concat()
+    )
 }

@@ -36,7 +36,8 @@ pub(crate) fn round(side: Side, swarmr: Option<&Path>, report: &mut Report) -> R
     let cluster = Cluster::hosts(side, swarmr)?;
     floors(&cluster, report)?;
     let mut add = |row, value| report.add(row, side, value);
-    rows(&cluster, &mut add).with_context(|| cluster.logs())
+    let done = rows(&cluster, &mut add);
+    cluster.hosts.explain(done)
 }
 
 fn rows(cluster: &Cluster, add: &mut impl FnMut(Row, f64)) -> Result<()> {

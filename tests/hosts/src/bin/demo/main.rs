@@ -40,12 +40,21 @@ fn run() -> Result<bool> {
         let outcome = (step.play)(&mut stage);
         match &outcome {
             Ok(seen) => println!("-- {}. passed: {seen}", number + 1),
-            Err(error) => println!("-- {}. FAILED: {error:#}\n{}", number + 1, stage.logs()),
+            Err(error) => println!(
+                "-- {}. FAILED: {error:#}\n{}",
+                number + 1,
+                stage.hosts.logs()
+            ),
         }
         let go_on = outcome.is_ok() || !step.needed;
         verdicts.push(outcome.map_err(|error| summary(&format!("{error:#}"))));
         if !go_on {
             break;
+        }
+        if verdicts.last().is_some_and(Result::is_err)
+            && let Err(error) = stage.mend()
+        {
+            println!("  not mended: {error:#}");
         }
     }
     println!("\n== Summary");

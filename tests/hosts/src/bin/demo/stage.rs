@@ -214,8 +214,25 @@ impl Stage {
         Apps::new(self.hosts.iter().filter(|host| host.is_on()), INNER)
     }
 
-    pub(crate) fn logs(&self) -> String {
-        self.hosts.iter().map(|host| host.logs(20)).collect()
+    /// After a failed step: turns on and starts what is not running, so that
+    /// the next steps have a chance.
+    pub(crate) fn mend(&self) -> Result<()> {
+        for host in self.hosts.iter() {
+            if !host.is_on() {
+                host.power_on()?;
+            }
+            if !host.engine_is_running() {
+                host.start_engine()?;
+            }
+            if host.daemon().is_none() {
+                host.start_daemon(&[])?;
+            }
+        }
+        if self.probe.is_some() {
+            self.aim(|_| true)?;
+            self.requests()?;
+        }
+        Ok(())
     }
 
     fn probe(&self) -> Result<&Probe> {
