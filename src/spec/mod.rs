@@ -10,12 +10,14 @@ pub mod config;
 pub mod constraint;
 pub mod container;
 pub mod id;
+pub mod image;
 pub mod network;
 pub mod node;
 pub mod nullable;
 pub mod policy;
 pub mod service;
 pub mod time;
+pub mod validate;
 
 pub use cluster::ClusterSpec;
 pub use config::ConfigSpec;
