@@ -5,6 +5,7 @@
 //! all pure; then the shells: `api` (HTTP), `agent` (containers of one node), `manager` (leader
 //! loop, sessions, certificates), `daemon` (puts them together), `cli` (a client of `api`).
 
+pub mod agent;
 pub mod api;
 pub mod plan;
 pub mod spec;
