@@ -1,1 +1,3 @@
-//! tests
+//! All integration tests of the root package, in one binary.
+
+mod cluster;
