@@ -44,7 +44,10 @@ enum Standing {
 pub(super) fn step(desk: &mut Desk<'_>, slots: &[Slot]) {
     let policy = policy(desk);
     let (mut dirty, mut in_flight, mut delays) = (Vec::new(), Vec::new(), Vec::new());
-    for slot in slots.iter().filter(|slot| is_open(desk, **slot)) {
+    for slot in slots {
+        if !is_open(desk, *slot) {
+            continue;
+        }
         match stand(desk, *slot, &policy) {
             Standing::Done => {}
             Standing::InFlight(task) => in_flight.push(task),
