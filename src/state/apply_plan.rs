@@ -1,0 +1,354 @@
+//! Applying what the planner decided. Each change is checked against the state it lands on and
+//! skipped when that has moved on; the planner looks again, for what moved was touched.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::command::{Change, NewTask, Reply};
+use super::object::Meta;
+use super::service::{Rollout, RolloutState};
+use super::task::{DesiredState, TaskState, TaskStatus, Waiting};
+use super::usage::{Reserved, Share};
+use super::{State, Task};
+use crate::spec::{NetworkId, NodeId, ServiceId, TaskId, Timestamp};
+
+impl State {
+    pub(super) fn apply_plan(&mut self, index: u64, at: Timestamp, changes: Vec<Change>) -> Reply {
+        let (mut taken, mut skipped) = (0, 0);
+        for change in changes {
+            if self.apply_change(index, at, change) {
+                taken += 1;
+            } else {
+                skipped += 1;
+            }
+        }
+        Reply::Planned { taken, skipped }
+    }
+
+    /// Whether the change was taken.
+    fn apply_change(&mut self, index: u64, at: Timestamp, change: Change) -> bool {
+        match change {
+            Change::CreateTask(new) => self.create_task(index, at, new),
+            Change::ReplaceTask {
+                old,
+                old_desired,
+                new,
+            } => {
+                self.tasks.contains_key(&old)
+                    && self.create_task(index, at, new)
+                    && self.change_task(index, at, old, |task| {
+                        task.desired = task.desired.max(old_desired)
+                    })
+            }
+            Change::Assign { task, node } => self.assign(index, at, task, node),
+            Change::SetDesired { task, desired } => self.change_task(index, at, task, |task| {
+                task.desired = task.desired.max(desired)
+            }),
+            Change::SetState {
+                task,
+                state,
+                message,
+                err,
+            } => self.change_task(index, at, task, |task| {
+                if state > task.status.state {
+                    task.status.state = state;
+                    task.status.at = at;
+                    task.status.applied_at = at;
+                    task.status.message = message;
+                    task.status.err = err;
+                }
+            }),
+            Change::SetWaiting { task, waiting } => {
+                self.change_task(index, at, task, |task| task.waiting = waiting)
+            }
+            Change::DeleteTask { task } => self.delete_task(index, task),
+            Change::SetRollout {
+                service,
+                spec_version,
+                rollout,
+            } => self.set_rollout(index, at, service, spec_version, rollout),
+            Change::RollBack {
+                service,
+                spec_version,
+                message,
+            } => {
+                let current = self
+                    .services
+                    .get(&service)
+                    .is_some_and(|service| service.spec_version == spec_version);
+                current && self.roll_back_or_pause(index, at, service, &message)
+            }
+        }
+    }
+
+    fn create_task(&mut self, index: u64, at: Timestamp, new: NewTask) -> bool {
+        let known = self
+            .services
+            .get(&new.service)
+            .is_some_and(|service| service.specs.contains_key(&new.spec_version));
+        if !known || self.tasks.contains_key(&new.id) {
+            return false;
+        }
+        let task = Task::new(new, Meta::new(index, at));
+        self.tasks_of_service.insert((task.service, task.id));
+        self.unassigned.insert(task.id);
+        self.touched.service(task.service, index);
+        self.tasks.insert(task.id, Arc::new(task));
+        true
+    }
+
+    fn assign(&mut self, index: u64, at: Timestamp, id: TaskId, node: NodeId) -> bool {
+        let takes = self.nodes.get(&node).is_some_and(|node| node.takes_tasks());
+        let Some(task) = self
+            .tasks
+            .get(&id)
+            .filter(|task| task.is_unplaced() && takes)
+        else {
+            return false;
+        };
+        let Some(spec) = self
+            .services
+            .get(&task.service)
+            .and_then(|service| service.specs.get(&task.spec_version))
+        else {
+            return false;
+        };
+        let (networks, reserved) = (self.networks_of(spec), Reserved::of(spec));
+        let had = task.waiting.clone();
+        let attachments = match self.allocate_task(id, node, &networks) {
+            Ok(attachments) => attachments,
+            Err(network) => {
+                let waiting = Some(Waiting::AddressesExhausted(network));
+                return had != waiting
+                    && self.change_task(index, at, id, |task| task.waiting = waiting);
+            }
+        };
+        self.tasks_on_node.insert((node, id));
+        self.change_task(index, at, id, |task| {
+            task.node = Some(node);
+            task.attachments = attachments;
+            task.reserved = reserved;
+            task.waiting = None;
+            task.status.state = TaskState::Assigned;
+            task.status.at = at;
+            task.status.applied_at = at;
+            task.status.message = "scheduler assigned task to node".to_owned();
+        });
+        self.settle_gateways(&networks.into_iter().collect());
+        true
+    }
+
+    /// A rollback that cannot be done (its networks are gone, its ports taken) leaves the update
+    /// paused, and says why.
+    fn roll_back_or_pause(
+        &mut self,
+        index: u64,
+        at: Timestamp,
+        id: ServiceId,
+        message: &str,
+    ) -> bool {
+        let Err(why) = self.start_rollback(index, at, id, message) else {
+            return true;
+        };
+        let Some(service) = self.services.get_mut(&id) else {
+            return false;
+        };
+        let service = Arc::make_mut(service);
+        let Some(rollout) = &mut service.rollout else {
+            return false;
+        };
+        rollout.state = RolloutState::Paused;
+        rollout.message = format!("update paused, it cannot be rolled back: {why}");
+        service.meta.write(index, at);
+        self.touched.service(id, index);
+        true
+    }
+
+    fn set_rollout(
+        &mut self,
+        index: u64,
+        at: Timestamp,
+        id: ServiceId,
+        spec_version: u64,
+        rollout: Rollout,
+    ) -> bool {
+        let Some(service) = self.services.get_mut(&id) else {
+            return false;
+        };
+        if service.spec_version != spec_version {
+            return false;
+        }
+        let service = Arc::make_mut(service);
+        service.rollout = Some(rollout);
+        service.meta.write(index, at);
+        self.touched.service(id, index);
+        true
+    }
+
+    /// Changes a task and everything that follows from it. `false` when there is no such task.
+    pub(super) fn change_task(
+        &mut self,
+        index: u64,
+        at: Timestamp,
+        id: TaskId,
+        change: impl FnOnce(&mut Task),
+    ) -> bool {
+        let Some(task) = self.tasks.get_mut(&id) else {
+            return false;
+        };
+        let task = Arc::make_mut(task);
+        let (had_ended, had) = (task.has_ended(), Share::of(task));
+        change(task);
+        if task.node.is_none() && !task.is_wanted() && !task.has_ended() {
+            // No node will ever report the end of what no node was given.
+            task.status.state = TaskState::Shutdown;
+            task.status.at = at;
+            task.status.applied_at = at;
+            task.status.message = "shut down before it was placed".to_owned();
+        }
+        if !task.is_wanted() || task.has_ended() {
+            task.waiting = None;
+        }
+        task.meta.write(index, at);
+        let task = task.clone();
+        if !task.is_unplaced() {
+            self.unassigned.remove(&id);
+        }
+        self.change_usage(&task, had, Share::of(&task));
+        self.touched.service(task.service, index);
+        if task.has_ended() && !had_ended {
+            self.release_task(index, &task);
+        }
+        true
+    }
+
+    /// Gives back what a task held, and lets those look again who wait for room.
+    fn release_task(&mut self, index: u64, task: &Task) {
+        for attachment in &task.attachments {
+            self.change_network(attachment.network, |network| {
+                network.release(attachment.address)
+            });
+        }
+        let networks: BTreeSet<NetworkId> = task
+            .attachments
+            .iter()
+            .map(|attachment| attachment.network)
+            .collect();
+        self.settle_gateways(&networks);
+        self.touch_waiting(index);
+    }
+
+    /// Lets the services look again that have tasks without a node.
+    pub(super) fn touch_waiting(&mut self, index: u64) {
+        let waiting: BTreeSet<ServiceId> = self.unassigned().map(|task| task.service).collect();
+        for service in waiting {
+            self.touched.service(service, index);
+        }
+    }
+
+    pub(super) fn delete_task(&mut self, index: u64, id: TaskId) -> bool {
+        let Some(task) = self.tasks.remove(&id) else {
+            return false;
+        };
+        if !task.has_ended() {
+            self.change_usage(&task, Share::of(&task), None);
+            self.release_task(index, &task);
+        }
+        self.tasks_of_service.remove(&(task.service, id));
+        self.unassigned.remove(&id);
+        if let Some(node) = task.node {
+            self.tasks_on_node.remove(&(node, id));
+        }
+        if let Some(service) = self.services.get(&task.service) {
+            if service.spec_version != task.spec_version {
+                self.drop_unused_specs(task.service);
+            }
+            self.touched.service(task.service, index);
+        } else if self.tasks_of(task.service).next().is_none() {
+            self.touched.forget(task.service, index);
+        }
+        true
+    }
+
+    /// Fills the indexes from the tables, as after reading a snapshot.
+    pub(super) fn rebuild_indexes(&mut self) {
+        let index = self.index;
+        self.tasks_of_service = self
+            .tasks
+            .values()
+            .map(|task| (task.service, task.id))
+            .collect();
+        self.tasks_on_node = self
+            .tasks
+            .values()
+            .filter_map(|task| Some((task.node?, task.id)))
+            .collect();
+        self.unassigned = self
+            .tasks
+            .values()
+            .filter(|task| task.is_unplaced())
+            .map(|task| task.id)
+            .collect();
+        self.rebuild_usage();
+        self.service_names = self
+            .services
+            .values()
+            .map(|service| (service.spec.name.clone(), service.id))
+            .collect();
+        self.network_names = self
+            .networks
+            .values()
+            .map(|network| (network.spec.name.clone(), network.id))
+            .collect();
+        self.config_names = self
+            .configs
+            .values()
+            .map(|config| (config.spec.name.clone(), config.id))
+            .collect();
+        let services: BTreeSet<ServiceId> = self
+            .services
+            .keys()
+            .copied()
+            .chain(self.tasks.values().map(|task| task.service))
+            .collect();
+        for service in services {
+            self.touched.service(service, index);
+        }
+        self.touched.everything(index);
+    }
+}
+
+impl Task {
+    /// A task as it begins: without a node, waiting for one.
+    pub fn new(new: NewTask, meta: Meta) -> Self {
+        let at = meta.created_at;
+        Self {
+            id: new.id,
+            meta,
+            service: new.service,
+            slot: new.slot,
+            spec_version: new.spec_version,
+            node: None,
+            desired: new.desired,
+            status: TaskStatus {
+                state: TaskState::Pending,
+                at,
+                applied_at: at,
+                message: "pending task scheduling".to_owned(),
+                err: String::new(),
+                container: None,
+            },
+            attachments: Vec::new(),
+            reserved: Reserved::default(),
+            running_since: None,
+            gate: new.gate,
+            restarts: new.restarts,
+            waiting: None,
+        }
+    }
+
+    /// Whether nothing keeps a task that is to be removed: it has stopped, or never had a node.
+    pub fn may_be_forgotten(&self) -> bool {
+        self.desired == DesiredState::Remove && (self.has_ended() || self.node.is_none())
+    }
+}

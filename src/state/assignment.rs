@@ -1,0 +1,352 @@
+//! The whole truth for one node: what it runs, what its networks look like, who serves what.
+//!
+//! A pure view of the state. Stamped with (term, revision): an agent ignores an older stamp than
+//! the one it has, and one that was missed costs nothing, for the next one is whole again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::network::Holder;
+use super::task::{Attachment, DesiredState, Slot};
+use super::{Network, Service, State, Task};
+use crate::spec::network::Subnet;
+use crate::spec::service::{PortConfig, Protocol, PublishMode};
+use crate::spec::{ClusterId, NetworkId, NodeId, Role, ServiceId, ServiceSpec, TaskId};
+
+/// Orders assignments: a leader of a later term, then a later look, wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub struct Stamp {
+    pub term: u64,
+    pub revision: u64,
+}
+
+/// Everything one node must know.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Assignment {
+    pub stamp: Stamp,
+    pub cluster: ClusterId,
+    pub node: NodeId,
+    /// What its certificate should say; a node whose certificate says otherwise asks for another.
+    pub role: Role,
+    /// Where managers are dialled.
+    pub managers: Vec<ManagerAddr>,
+    /// The specs that `tasks` refer to.
+    pub specs: Vec<AssignedSpec>,
+    pub tasks: Vec<AssignedTask>,
+    pub networks: Vec<AssignedNetwork>,
+    /// Ports that this node answers on for the whole cluster.
+    pub published: Vec<PublishedPort>,
+    pub data_path_port: u16,
+    /// This node's own end of the tunnels.
+    pub data_path_addr: Ipv4Addr,
+    pub hostname: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManagerAddr {
+    pub node: NodeId,
+    pub addr: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AssignedSpec {
+    pub service: ServiceId,
+    pub spec_version: u64,
+    pub spec: Arc<ServiceSpec>,
+    /// Ports published on the task's own node only.
+    pub host_ports: Vec<PortConfig>,
+}
+
+/// One task of this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssignedTask {
+    pub id: TaskId,
+    pub service: ServiceId,
+    pub slot: Slot,
+    pub spec_version: u64,
+    pub want: Want,
+    pub attachments: Vec<Attachment>,
+}
+
+/// What is wanted of a task now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Want {
+    Ready,
+    Running,
+    /// About to stop: out of this assignment's backends, not to be signalled before every node has
+    /// confirmed that it is out of its own.
+    Draining,
+    Stopped,
+    Removed,
+}
+
+/// One network that this node takes part in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssignedNetwork {
+    pub id: NetworkId,
+    pub name: String,
+    pub vni: u32,
+    pub subnet: Subnet,
+    /// This node's address on it, the gateway of the containers here.
+    pub gateway: Ipv4Addr,
+    pub internal: bool,
+    pub attachable: bool,
+    pub mtu: Option<u16>,
+    pub peers: Vec<Peer>,
+    pub services: Vec<NetworkService>,
+}
+
+/// Another node on a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    pub node: NodeId,
+    pub vtep: Ipv4Addr,
+    pub gateway: Ipv4Addr,
+}
+
+/// A service as it is seen on one network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkService {
+    pub service: ServiceId,
+    pub name: String,
+    pub aliases: Vec<String>,
+    /// `None` for `dnsrr`.
+    pub virtual_address: Option<Ipv4Addr>,
+    pub endpoints: Vec<NetworkEndpoint>,
+}
+
+/// A task's place on one network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkEndpoint {
+    pub task: TaskId,
+    pub slot: Slot,
+    pub address: Ipv4Addr,
+    pub node: NodeId,
+    /// Takes new connections: running, wanted, its node alive.
+    pub serving: bool,
+}
+
+/// A port that every node answers on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedPort {
+    pub service: ServiceId,
+    pub service_name: String,
+    pub protocol: Protocol,
+    pub published: u16,
+    pub target: u16,
+    /// Through which network its backends are reached.
+    pub network: NetworkId,
+    pub backends: Vec<Ipv4Addr>,
+}
+
+impl State {
+    /// What `node` must know; `None` when it is no node of this cluster. `drained` names the tasks
+    /// of which every node has confirmed that they are out of its tables.
+    pub fn assignment(
+        &self,
+        node: NodeId,
+        stamp: Stamp,
+        drained: &BTreeSet<TaskId>,
+    ) -> Option<Assignment> {
+        let cluster = self.cluster()?;
+        let this = self.node(node)?;
+        let tasks: Vec<&Arc<Task>> = self.tasks_on(node).filter(|task| !is_over(task)).collect();
+        Some(Assignment {
+            stamp,
+            cluster: cluster.id,
+            node,
+            role: this.spec.role,
+            managers: self.manager_addrs(),
+            specs: self.assigned_specs(&tasks),
+            tasks: tasks
+                .iter()
+                .map(|task| assigned_task(task, drained))
+                .collect(),
+            networks: self
+                .networks()
+                .filter_map(|network| self.assigned_network(network, node))
+                .collect(),
+            published: self.published_ports(),
+            data_path_port: cluster.data_path_port,
+            data_path_addr: this.data_path_addr,
+            hostname: this.description.hostname.clone(),
+        })
+    }
+
+    /// Where managers are dialled.
+    pub fn manager_addrs(&self) -> Vec<ManagerAddr> {
+        self.nodes()
+            .filter(|node| node.member.is_some())
+            .map(|node| ManagerAddr {
+                node: node.id,
+                addr: node.addr.clone(),
+            })
+            .collect()
+    }
+
+    /// Whether a task takes new connections: running, wanted, its node not known to be down.
+    pub fn is_serving(&self, task: &Task) -> bool {
+        task.is_serving()
+            && task
+                .node
+                .and_then(|node| self.node(node))
+                .is_some_and(|node| !node.is_down())
+    }
+
+    fn assigned_specs(&self, tasks: &[&Arc<Task>]) -> Vec<AssignedSpec> {
+        let used: BTreeSet<(ServiceId, u64)> = tasks
+            .iter()
+            .map(|task| (task.service, task.spec_version))
+            .collect();
+        used.into_iter()
+            .filter_map(|(service, spec_version)| {
+                let spec = self.service(service)?.spec_at(spec_version)?;
+                Some(AssignedSpec {
+                    service,
+                    spec_version,
+                    spec: spec.clone(),
+                    host_ports: spec
+                        .ports()
+                        .iter()
+                        .filter(|port| port.publish_mode == PublishMode::Host)
+                        .cloned()
+                        .collect(),
+                })
+            })
+            .collect()
+    }
+
+    fn assigned_network(&self, network: &Network, node: NodeId) -> Option<AssignedNetwork> {
+        let gateway = network.gateway(node)?;
+        let peers = network
+            .gateways()
+            .filter(|(peer, _)| *peer != node)
+            .filter_map(|(peer, gateway)| {
+                let vtep = self.node(peer)?.data_path_addr;
+                Some(Peer {
+                    node: peer,
+                    vtep,
+                    gateway,
+                })
+            })
+            .collect();
+        Some(AssignedNetwork {
+            id: network.id,
+            name: network.name().to_owned(),
+            vni: network.vni,
+            subnet: network.subnet,
+            gateway,
+            internal: network.spec.internal,
+            attachable: network.spec.attachable,
+            mtu: network
+                .spec
+                .options
+                .get("com.docker.network.driver.mtu")
+                .and_then(|mtu| mtu.parse().ok()),
+            peers,
+            services: self.services_on(network),
+        })
+    }
+
+    fn services_on(&self, network: &Network) -> Vec<NetworkService> {
+        let mut endpoints: BTreeMap<ServiceId, Vec<NetworkEndpoint>> = BTreeMap::new();
+        for (offset, holder) in &network.held {
+            let Holder::Task(id) = holder else { continue };
+            let (Some(task), Some(address)) = (self.task(*id), network.subnet.host(*offset)) else {
+                continue;
+            };
+            let Some(node) = task.node else { continue };
+            endpoints
+                .entry(task.service)
+                .or_default()
+                .push(NetworkEndpoint {
+                    task: task.id,
+                    slot: task.slot,
+                    address,
+                    node,
+                    serving: self.is_serving(task),
+                });
+        }
+        self.services()
+            .filter(|service| self.networks_of(&service.spec).contains(&network.id))
+            .map(|service| NetworkService {
+                service: service.id,
+                name: service.name().to_owned(),
+                aliases: aliases(service, network),
+                virtual_address: service.endpoint.virtual_addresses.get(&network.id).copied(),
+                endpoints: endpoints.remove(&service.id).unwrap_or_default(),
+            })
+            .collect()
+    }
+
+    fn published_ports(&self) -> Vec<PublishedPort> {
+        let mut published = Vec::new();
+        for service in self.services() {
+            let Some(network) = self.mesh_network(service) else {
+                continue;
+            };
+            let backends: Vec<Ipv4Addr> = self
+                .tasks_of(service.id)
+                .filter(|task| self.is_serving(task))
+                .flat_map(|task| task.attachments.iter())
+                .filter(|attachment| attachment.network == network)
+                .map(|attachment| attachment.address)
+                .collect();
+            for port in &service.endpoint.ports {
+                if port.publish_mode == PublishMode::Ingress {
+                    published.push(PublishedPort {
+                        service: service.id,
+                        service_name: service.name().to_owned(),
+                        protocol: port.protocol,
+                        published: port.published_port,
+                        target: port.target_port,
+                        network,
+                        backends: backends.clone(),
+                    });
+                }
+            }
+        }
+        published
+    }
+}
+
+/// Nothing is left to do for it on its node: its container stays for its logs until the task is
+/// forgotten, and `Want::Removed` is what a missing task means to an agent.
+fn is_over(task: &Task) -> bool {
+    task.desired == DesiredState::Remove && task.has_ended()
+}
+
+fn assigned_task(task: &Task, drained: &BTreeSet<TaskId>) -> AssignedTask {
+    AssignedTask {
+        id: task.id,
+        service: task.service,
+        slot: task.slot,
+        spec_version: task.spec_version,
+        want: match task.desired {
+            DesiredState::Ready => Want::Ready,
+            DesiredState::Running => Want::Running,
+            DesiredState::Shutdown | DesiredState::Remove
+                if !drained.contains(&task.id) && !task.has_ended() =>
+            {
+                Want::Draining
+            }
+            DesiredState::Shutdown => Want::Stopped,
+            DesiredState::Remove => Want::Removed,
+        },
+        attachments: task.attachments.clone(),
+    }
+}
+
+fn aliases(service: &Service, network: &Network) -> Vec<String> {
+    let id = network.id.to_string();
+    service
+        .spec
+        .networks()
+        .iter()
+        .filter(|attached| attached.target == id)
+        .flat_map(|attached| attached.aliases.iter().cloned())
+        .collect()
+}

@@ -1,0 +1,175 @@
+//! The replicated objects and the one function that changes them. Layer: pure.
+//!
+//! `State` is what every manager holds: built by `State::apply` from the log's commands, one
+//! after the other, the same on all of them. Readers, the planner and snapshots work from cheap
+//! clones (the tables are persistent maps that share structure), so nobody ever locks it.
+
+mod allocate;
+mod apply;
+mod apply_plan;
+pub mod assignment;
+pub mod check;
+pub mod cluster;
+pub mod codec;
+pub mod command;
+mod find;
+pub mod network;
+pub mod node;
+pub mod object;
+pub mod rejected;
+pub mod service;
+pub mod snapshot;
+pub mod task;
+#[cfg(test)]
+mod tests;
+mod touched;
+pub mod usage;
+
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
+
+use crate::spec::{ConfigId, NetworkId, NodeId, ServiceId, TaskId, Timestamp};
+
+pub use cluster::Cluster;
+pub use command::{Change, Command, Op, Reply};
+pub use find::{FindError, Named};
+pub use network::Network;
+pub use node::Node;
+pub use object::{Config, Meta};
+pub use rejected::Rejected;
+pub use service::Service;
+pub use task::Task;
+pub use touched::Touched;
+pub use usage::Usage;
+
+/// A table of the state: a clone costs nothing and shares everything.
+pub type Table<K, V> = OrdMap<K, Arc<V>>;
+
+/// Everything the managers agree on, as of one log entry.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    /// The log index of the last command applied.
+    index: u64,
+    /// The time of the last command that was not refused.
+    clock: Timestamp,
+    cluster: Option<Arc<Cluster>>,
+    nodes: Table<NodeId, Node>,
+    services: Table<ServiceId, Service>,
+    tasks: Table<TaskId, Task>,
+    networks: Table<NetworkId, Network>,
+    configs: Table<ConfigId, Config>,
+    /// Indexes: rebuilt from the tables above, never stored.
+    tasks_of_service: OrdSet<(ServiceId, TaskId)>,
+    tasks_on_node: OrdSet<(NodeId, TaskId)>,
+    /// Tasks that no node has been chosen for.
+    unassigned: OrdSet<TaskId>,
+    /// What tasks take up of their nodes; nodes without tasks are not in it.
+    usage: OrdMap<NodeId, Usage>,
+    service_names: OrdMap<String, ServiceId>,
+    network_names: OrdMap<String, NetworkId>,
+    config_names: OrdMap<String, ConfigId>,
+    touched: Touched,
+}
+
+impl State {
+    /// The log index of the last command applied.
+    pub const fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// The time of the last command that was not refused. Commands are later than each other by a
+    /// nanosecond at least, so that times of the state also tell the order.
+    pub const fn clock(&self) -> Timestamp {
+        self.clock
+    }
+
+    /// The cluster, once `init` has made it.
+    pub fn cluster(&self) -> Option<&Arc<Cluster>> {
+        self.cluster.as_ref()
+    }
+
+    pub fn node(&self, id: NodeId) -> Option<&Arc<Node>> {
+        self.nodes.get(&id)
+    }
+
+    /// All nodes, by id.
+    pub fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.nodes.values()
+    }
+
+    pub fn service(&self, id: ServiceId) -> Option<&Arc<Service>> {
+        self.services.get(&id)
+    }
+
+    /// All services, by id.
+    pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.services.values()
+    }
+
+    pub fn task(&self, id: TaskId) -> Option<&Arc<Task>> {
+        self.tasks.get(&id)
+    }
+
+    /// All tasks, by id.
+    pub fn tasks(&self) -> impl Iterator<Item = &Arc<Task>> {
+        self.tasks.values()
+    }
+
+    pub fn task_count(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// The tasks of one service, ended ones included.
+    pub fn tasks_of(&self, service: ServiceId) -> impl Iterator<Item = &Arc<Task>> {
+        let first = (service, TaskId::from_bits(0));
+        let last = (service, TaskId::from_bits(u128::MAX));
+        self.tasks_of_service
+            .range(first..=last)
+            .filter_map(|(_, task)| self.tasks.get(task))
+    }
+
+    /// The tasks that were given to one node, ended ones included.
+    pub fn tasks_on(&self, node: NodeId) -> impl Iterator<Item = &Arc<Task>> {
+        let first = (node, TaskId::from_bits(0));
+        let last = (node, TaskId::from_bits(u128::MAX));
+        self.tasks_on_node
+            .range(first..=last)
+            .filter_map(|(_, task)| self.tasks.get(task))
+    }
+
+    /// Tasks that no node has been chosen for.
+    pub fn unassigned(&self) -> impl Iterator<Item = &Arc<Task>> {
+        self.unassigned
+            .iter()
+            .filter_map(|task| self.tasks.get(task))
+    }
+
+    /// What tasks take up of a node.
+    pub fn usage(&self, node: NodeId) -> &Usage {
+        self.usage.get(&node).unwrap_or(&usage::NONE)
+    }
+
+    pub fn network(&self, id: NetworkId) -> Option<&Arc<Network>> {
+        self.networks.get(&id)
+    }
+
+    /// All networks of the cluster, by id.
+    pub fn networks(&self) -> impl Iterator<Item = &Arc<Network>> {
+        self.networks.values()
+    }
+
+    pub fn config(&self, id: ConfigId) -> Option<&Arc<Config>> {
+        self.configs.get(&id)
+    }
+
+    /// All configs, by id.
+    pub fn configs(&self) -> impl Iterator<Item = &Arc<Config>> {
+        self.configs.values()
+    }
+
+    /// What changed lately, for whoever looks only at what changed.
+    pub const fn touched(&self) -> &Touched {
+        &self.touched
+    }
+}

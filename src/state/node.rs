@@ -1,0 +1,87 @@
+//! A node: what its operator wants of it, what it says of itself, and whether it answers.
+
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+use super::object::Meta;
+use crate::spec::service::Labels;
+use crate::spec::{Availability, NodeId, NodeSpec, Role, Timestamp};
+
+/// One node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    pub id: NodeId,
+    pub meta: Meta,
+    pub spec: NodeSpec,
+    pub description: NodeDescription,
+    pub status: NodeStatus,
+    /// `HOST:PORT` of its QUIC port, as other nodes dial it.
+    pub addr: String,
+    /// Where other nodes send its overlay traffic.
+    pub data_path_addr: Ipv4Addr,
+    /// Its place in the Raft group; only managers have one.
+    pub member: Option<RaftMember>,
+}
+
+impl Node {
+    /// Whether new tasks may be put on it.
+    pub fn takes_tasks(&self) -> bool {
+        self.status.state == NodeState::Ready && self.spec.availability == Availability::Active
+    }
+
+    /// Whether tasks on it may go on.
+    pub fn keeps_tasks(&self) -> bool {
+        self.status.state != NodeState::Down && self.spec.availability != Availability::Drain
+    }
+
+    pub const fn is_down(&self) -> bool {
+        matches!(self.status.state, NodeState::Down)
+    }
+
+    pub fn is_manager(&self) -> bool {
+        self.spec.role == Role::Manager
+    }
+}
+
+/// A manager's place in the Raft group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RaftMember {
+    /// Never used again, even by the same node.
+    pub raft_id: u64,
+}
+
+/// What a node says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NodeDescription {
+    pub hostname: String,
+    /// As the kernel names it: `x86_64`, `aarch64`.
+    pub architecture: String,
+    /// `linux`.
+    pub os: String,
+    pub nano_cpus: i64,
+    pub memory_bytes: i64,
+    pub engine_version: String,
+    pub engine_labels: Labels,
+    /// Kind and name: `("Network", "bridge")`.
+    pub plugins: Vec<(String, String)>,
+}
+
+/// Whether a node answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    pub state: NodeState,
+    /// Why it is in that state; empty when there is nothing to say.
+    pub message: String,
+    pub since: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeState {
+    /// Not heard of yet.
+    Unknown,
+    Ready,
+    /// Silent for too long; its tasks are replaced.
+    Down,
+}

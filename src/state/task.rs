@@ -1,0 +1,233 @@
+//! A task: one attempt of one slot to run. Its observed state only moves forward.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+use super::object::Meta;
+use super::usage::Reserved;
+use crate::spec::{NetworkId, NodeId, ServiceId, TaskId, Timestamp};
+
+/// One task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    pub id: TaskId,
+    pub meta: Meta,
+    pub service: ServiceId,
+    pub slot: Slot,
+    /// Which of the service's specs it runs: a reference, never a copy.
+    pub spec_version: u64,
+    pub node: Option<NodeId>,
+    pub desired: DesiredState,
+    pub status: TaskStatus,
+    /// Its addresses, in the order of the service's networks; given with the node.
+    pub attachments: Vec<Attachment>,
+    /// What it takes up of its node; given with the node.
+    #[serde(default)]
+    pub reserved: Reserved,
+    /// When the managers learnt that it runs; `None` when they never did.
+    #[serde(default)]
+    pub running_since: Option<Timestamp>,
+    /// What must have happened before a prepared task may start.
+    pub gate: Gate,
+    /// Earlier attempts of the same slot at the same spec.
+    pub restarts: Restarts,
+    /// Why it has not got further; `None` when nothing holds it.
+    pub waiting: Option<Waiting>,
+}
+
+impl Task {
+    /// Wanted to run, now or soon.
+    pub fn is_wanted(&self) -> bool {
+        self.desired <= DesiredState::Running
+    }
+
+    /// Waits for a node to be chosen.
+    pub fn is_unplaced(&self) -> bool {
+        self.node.is_none() && self.is_wanted() && !self.has_ended()
+    }
+
+    /// Has ended and will never run again.
+    pub fn has_ended(&self) -> bool {
+        self.status.state > TaskState::Running
+    }
+
+    /// Holds its place on a node: reservations, ports, addresses.
+    pub fn occupies_node(&self) -> bool {
+        self.node.is_some() && !self.has_ended()
+    }
+
+    /// Serves requests, as far as its agent has told.
+    pub fn is_serving(&self) -> bool {
+        self.desired == DesiredState::Running && self.status.state == TaskState::Running
+    }
+}
+
+/// Which of a service's places a task fills.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Slot {
+    /// The n-th replica, from 1.
+    Replica(u64),
+    /// The one task of a global service on that node.
+    Node(NodeId),
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Replica(number) => write!(f, "{number}"),
+            Self::Node(node) => write!(f, "{node}"),
+        }
+    }
+}
+
+/// What the managers want of a task. Only ever moves down this list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DesiredState {
+    /// Prepared, but not started.
+    Ready,
+    Running,
+    /// Stopped; kept for its history.
+    Shutdown,
+    /// Stopped, then forgotten.
+    Remove,
+}
+
+/// How far a task has got, in Docker's order. A greater state wins, whenever it is heard of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskState {
+    New,
+    Pending,
+    Assigned,
+    Accepted,
+    Preparing,
+    Ready,
+    Starting,
+    Running,
+    Complete,
+    Shutdown,
+    Failed,
+    Rejected,
+    Orphaned,
+}
+
+/// A task's observed state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskStatus {
+    pub state: TaskState,
+    /// When the state was reached, by the clock of whoever saw it.
+    pub at: Timestamp,
+    /// When the managers learnt of it; failure windows and monitor times are counted from here.
+    pub applied_at: Timestamp,
+    /// The step, in Docker's words: `preparing`, `started`, …
+    pub message: String,
+    /// What went wrong; empty when nothing did.
+    pub err: String,
+    pub container: Option<ContainerStatus>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ContainerStatus {
+    /// The engine's id, 64 hex digits.
+    pub id: String,
+    pub pid: i64,
+    pub exit_code: i64,
+}
+
+/// A task's address on one network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    pub network: NetworkId,
+    pub address: Ipv4Addr,
+}
+
+/// What must have happened before a prepared task may start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Gate {
+    /// The restart delay.
+    pub not_before: Option<Timestamp>,
+    /// The task of the same slot that it takes the place of. It must have stopped, unless the new
+    /// one was wanted running from the start (start-first).
+    pub after: Option<TaskId>,
+}
+
+/// Earlier attempts of a slot at the same spec: what restart limits count.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Restarts {
+    pub count: u64,
+    /// When the latest attempts failed, oldest first; kept only for policies with a window.
+    pub recent: Vec<Timestamp>,
+}
+
+/// Why a task waits. Shown by `service ps`, the API's `Status.Err` and `status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Waiting {
+    /// No node passes the filters: each reason with the number of nodes it rejects, most first.
+    NoSuitableNode(Vec<(NodeRejection, u64)>),
+    /// The restart delay runs until then.
+    RestartDelay(Timestamp),
+    /// The slot's former task has not stopped yet.
+    Predecessor(TaskId),
+    /// The network has no free address.
+    AddressesExhausted(NetworkId),
+}
+
+/// Why a node is not taken for a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum NodeRejection {
+    NotAvailable,
+    InsufficientResources,
+    ConstraintNotSatisfied,
+    UnsupportedPlatform,
+    HostPortInUse,
+    MaxReplicasPerNode,
+}
+
+impl fmt::Display for NodeRejection {
+    /// Docker's words without the count; clients show them as they are.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotAvailable => "not available for new tasks",
+            Self::InsufficientResources => "insufficient resources",
+            Self::ConstraintNotSatisfied => "scheduling constraints not satisfied",
+            Self::UnsupportedPlatform => "unsupported platform",
+            Self::HostPortInUse => "host-mode port already in use",
+            Self::MaxReplicasPerNode => "max replicas per node limit exceed",
+        })
+    }
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuitableNode(rejections) if rejections.is_empty() => {
+                f.write_str("no suitable node (the cluster has no node)")
+            }
+            Self::NoSuitableNode(rejections) => {
+                f.write_str("no suitable node (")?;
+                for (place, (rejection, count)) in rejections.iter().enumerate() {
+                    let comma = if place == 0 { "" } else { "; " };
+                    let plural = if *count == 1 { "" } else { "s" };
+                    match rejection {
+                        NodeRejection::NotAvailable => {
+                            write!(f, "{comma}{count} node{plural} {rejection}")?;
+                        }
+                        _ => write!(f, "{comma}{rejection} on {count} node{plural}")?,
+                    }
+                }
+                f.write_str(")")
+            }
+            Self::RestartDelay(until) => write!(f, "restart delay until {until}"),
+            Self::Predecessor(task) => write!(f, "waiting for task {task} to stop"),
+            Self::AddressesExhausted(network) => {
+                write!(
+                    f,
+                    "no free address in network {network}: remove services from it or make a larger one"
+                )
+            }
+        }
+    }
+}
