@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
 use std::slice::from_ref;
 
 use net::balance::{Protocol, PublishedWant, VipWant};
 use net::datapath::Want;
 
 use crate::containers::{Datagrams, Load, Server, call, hear, start_udp};
-use crate::lab::{Lab, can_build, exec, inside, ip};
+use crate::lab::{Lab, can_build, eventually, exec, inside, ip};
 use crate::wants::{Overlay, published, vip, want};
 
 const CLIENT: &str = "192.168.77.99";
@@ -73,6 +73,17 @@ impl Site {
             .map(|(space, name)| Server::start(space, 8080, name))
             .collect()
     }
+}
+
+/// Waits until nobody has the port. A program that another test is just
+/// starting may have a copy of the closed socket for a moment.
+fn free(space: &str, port: u16) {
+    eventually("the port is free", || {
+        inside(space, || {
+            let address = ("0.0.0.0", port);
+            TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok()
+        })
+    });
 }
 
 /// Everything said in `times` calls.
@@ -355,7 +366,7 @@ fn a_udp_sender_from_before_publishing_is_balanced_too() {
     let host = site.lab.hosts[0].address;
     site.apply(&[], &[]);
     let socket = inside(&site.lab.hosts[0].space, || {
-        std::net::UdpSocket::bind("0.0.0.0:9000").unwrap()
+        UdpSocket::bind("0.0.0.0:9000").unwrap()
     });
     let flow = Datagrams::new(&site.lab.outside(), host, 9000);
     // Somebody else's port so far: the kernel tracks the flow as it is.
@@ -368,6 +379,7 @@ fn a_udp_sender_from_before_publishing_is_balanced_too() {
     });
     assert_eq!(answer.unwrap(), "before");
     drop(socket);
+    free(&site.lab.hosts[0].space, 9000);
     let backends = [site.overlay.ip(12)];
     site.apply(&[], &[published(Protocol::Udp, 9000, &backends)]);
     assert_eq!(flow.ask().unwrap(), format!("b {CLIENT}"));
@@ -393,6 +405,7 @@ fn a_port_that_another_process_has_stays_its_own_and_is_named() {
     let host = site.lab.hosts[0].address;
     assert_eq!(hear(&outside, host, 81), format!("a {CLIENT}"));
     drop(taken);
+    free(&space, 80);
     site.lab.hosts[0].apply(want);
     assert_eq!(hear(&outside, host, 80), format!("a {CLIENT}"));
 }
