@@ -44,7 +44,10 @@ enum Standing {
 pub(super) fn step(desk: &mut Desk<'_>, slots: &[Slot]) {
     let policy = policy(desk);
     let (mut dirty, mut in_flight, mut delays) = (Vec::new(), Vec::new(), Vec::new());
-    for slot in slots.iter().filter(|slot| is_open(desk, **slot)) {
+    for slot in slots {
+        if !is_open(desk, *slot) {
+            continue;
+        }
         match stand(desk, *slot, &policy) {
             Standing::Done => {}
             Standing::InFlight(task) => in_flight.push(task),
@@ -55,10 +58,11 @@ pub(super) fn step(desk: &mut Desk<'_>, slots: &[Slot]) {
             Standing::Dirty(task) => dirty.push(task),
         }
     }
-    if let Some(rollout) = desk.rollout.as_mut().filter(|it| it.state.is_active()) {
-        if rollout.slots == 0 {
-            rollout.slots = dirty.len() as u64;
-        }
+    if let Some(rollout) = desk.rollout.as_mut()
+        && rollout.state.is_active()
+        && rollout.slots == 0
+    {
+        rollout.slots = dirty.len() as u64;
     }
     if let Some(paused) = desk.rollout.as_ref().filter(|it| it.state.is_paused()) {
         let why = paused.message.clone();
