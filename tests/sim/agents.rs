@@ -29,6 +29,8 @@ pub(super) enum Image {
 pub(super) struct Agents {
     /// Nodes that are not up: their containers go on, but nobody hears of them.
     down: BTreeSet<NodeId>,
+    /// Nodes on which every container fails.
+    broken: BTreeSet<NodeId>,
     images: BTreeMap<String, Image>,
     containers: BTreeMap<TaskId, Container>,
     /// For steps that take a random time; `None` when each takes a second.
@@ -45,9 +47,10 @@ struct Container {
 }
 
 impl Agents {
-    pub(super) const fn new(_seed: u64) -> Self {
+    pub(super) const fn new() -> Self {
         Self {
             down: BTreeSet::new(),
+            broken: BTreeSet::new(),
             images: BTreeMap::new(),
             containers: BTreeMap::new(),
             jitter: None,
@@ -65,6 +68,10 @@ impl Agents {
         } else {
             self.down.insert(node);
         }
+    }
+
+    pub(super) fn break_node(&mut self, node: NodeId) {
+        self.broken.insert(node);
     }
 
     pub(super) fn set_image(&mut self, image: &str, behaviour: Image) {
@@ -112,6 +119,9 @@ impl Agents {
     }
 
     fn image_of(&self, state: &State, task: &Task) -> Image {
+        if task.node.is_some_and(|node| self.broken.contains(&node)) {
+            return Image::Fails;
+        }
         state
             .service(task.service)
             .and_then(|service| service.spec_at(task.spec_version))

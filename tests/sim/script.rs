@@ -3,7 +3,7 @@
 //! ```text
 //! cluster N                          N nodes n1 … nN, the first a manager
 //! node add NAME [cpus=N] [arch=A] [LABEL=VALUE …]
-//! node up|down|active|pause|drain|rm NAME
+//! node up|down|active|pause|drain|rm|break NAME       (a broken one fails every container)
 //! node label NAME LABEL=VALUE
 //! network create NAME [SUBNET]
 //! service create|update NAME WORD=VALUE …      (specs.rs has the words)
@@ -155,6 +155,10 @@ impl Script {
             "active" => Availability::Active,
             "pause" => Availability::Pause,
             "drain" => Availability::Drain,
+            "break" => {
+                self.world.agents.break_node(node);
+                return Reply::Done;
+            }
             "up" | "down" => {
                 let state = if verb == "up" {
                     NodeState::Ready

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use swarmr::plan::Wait;
+use swarmr::plan::{Wait, waits};
 use swarmr::spec::{Mode, Timestamp};
 use swarmr::state::service::{Rollout, RolloutState};
 use swarmr::state::task::{DesiredState, TaskState, Waiting};
@@ -124,14 +124,13 @@ impl World {
             let _ = write!(text, " · {}", self.rollout_text(rollout));
         }
         text.push('\n');
-        let waits = self.last.iter().flat_map(|plan| &plan.waits);
-        for (_, wait) in waits.filter(|(id, _)| *id == service.id) {
+        for wait in waits(&self.state, service.id, self.now) {
             match wait {
                 Wait::Delay(until) => {
-                    let _ = writeln!(text, "  next step at {}", clock(*until));
+                    let _ = writeln!(text, "  next step at {}", clock(until));
                 }
                 Wait::Monitor(until) => {
-                    let _ = writeln!(text, "  watched until {}", clock(*until));
+                    let _ = writeln!(text, "  watched until {}", clock(until));
                 }
                 Wait::InFlight(_) => {
                     let _ = writeln!(text, "  {wait}");

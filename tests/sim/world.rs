@@ -52,7 +52,7 @@ impl World {
     pub(super) fn new(seed: u64) -> Self {
         let mut world = Self {
             state: State::default(),
-            agents: Agents::new(seed),
+            agents: Agents::new(),
             now: START,
             agenda: Agenda::new_leader(),
             last: Vec::new(),
