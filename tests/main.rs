@@ -1,3 +1,4 @@
-//! All integration tests of the root package, in one binary.
+//! Tests of the whole, in one binary.
 
 mod cluster;
+mod sim;

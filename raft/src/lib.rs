@@ -38,9 +38,7 @@ mod transport;
 mod types;
 
 pub use config::{Config, Timing};
-pub use error::{
-    InitializeError, MembershipError, ProposeError, ReadError, StartError, WaitError,
-};
+pub use error::{InitializeError, MembershipError, ProposeError, ReadError, StartError, WaitError};
 pub use log::LogStats;
 pub use machine::Machine;
 pub use member::{Member, MemberId};

@@ -59,7 +59,11 @@ impl Members {
     }
 
     /// Adds a voter: first as a learner, then, once it has the log, with a vote.
-    pub(crate) async fn add(&self, member: Member, deadline: Duration) -> Result<(), MembershipError> {
+    pub(crate) async fn add(
+        &self,
+        member: Member,
+        deadline: Duration,
+    ) -> Result<(), MembershipError> {
         let this = self.clone();
         let limit = deadline + self.timing.patience();
         self.in_turn(limit, async move { this.do_add(member, deadline).await })
@@ -93,8 +97,10 @@ impl Members {
 
     pub(crate) async fn remove(&self, id: MemberId) -> Result<(), MembershipError> {
         let this = self.clone();
-        self.in_turn(self.timing.patience() * 2, async move { this.do_remove(id).await })
-            .await
+        self.in_turn(self.timing.patience() * 2, async move {
+            this.do_remove(id).await
+        })
+        .await
     }
 
     pub(crate) async fn update_addr(&self, member: Member) -> Result<(), MembershipError> {
@@ -119,8 +125,11 @@ impl Members {
     /// Hands leadership to a voter, or to the one that is furthest.
     pub(crate) async fn transfer(&self, to: Option<MemberId>) -> Result<(), MembershipError> {
         let this = self.clone();
-        self.in_turn(self.timing.patience(), async move { this.do_transfer(to).await })
-            .await
+        self.in_turn(
+            self.timing.patience(),
+            async move { this.do_transfer(to).await },
+        )
+        .await
     }
 
     /// Finishes what a crashed leader left half done. Runs as long as the member does.
@@ -165,7 +174,8 @@ impl Members {
         }
         self.do_add_learner(&member).await?;
         let result = self.do_promote(member.id, deadline).await;
-        if let Err(MembershipError::NotCaughtUp(_) | MembershipError::WouldLoseQuorum { .. }) = &result
+        if let Err(MembershipError::NotCaughtUp(_) | MembershipError::WouldLoseQuorum { .. }) =
+            &result
         {
             // It did not become a member with a say, so it leaves nothing behind.
             self.change(Change::RemoveNodes(BTreeSet::from([member.id])))
@@ -195,7 +205,10 @@ impl Members {
         }
         let goal = status.last_log;
         self.until(deadline, |status| {
-            status.peers.get(&id).is_some_and(|peer| peer.matched >= goal)
+            status
+                .peers
+                .get(&id)
+                .is_some_and(|peer| peer.matched >= goal)
         })
         .await?
         .ok_or(MembershipError::NotCaughtUp(id))?;
@@ -223,7 +236,8 @@ impl Members {
             let leader = self.status().leader.filter(|leader| leader.id != id);
             return Err(MembershipError::NotLeader { leader });
         }
-        self.change(Change::RemoveVoters(BTreeSet::from([id]))).await
+        self.change(Change::RemoveVoters(BTreeSet::from([id])))
+            .await
     }
 
     async fn do_transfer(&self, to: Option<MemberId>) -> Result<(), MembershipError> {
@@ -312,7 +326,11 @@ impl Members {
     async fn change(&self, change: Change) -> Result<(), MembershipError> {
         let give_up = Instant::now() + self.timing.patience();
         loop {
-            let error = match self.consensus.change_membership(change.clone(), false).await {
+            let error = match self
+                .consensus
+                .change_membership(change.clone(), false)
+                .await
+            {
                 Ok(done) => return self.seen(done.log_id.index).await,
                 Err(RaftError::Fatal(_)) => return Err(MembershipError::Stopped),
                 Err(RaftError::APIError(error)) => error,
@@ -329,7 +347,11 @@ impl Members {
     async fn seen(&self, index: u64) -> Result<(), MembershipError> {
         let mut metrics = self.consensus.metrics();
         loop {
-            let shown = metrics.borrow_watched().membership_config.log_id().map(|id| id.index);
+            let shown = metrics
+                .borrow_watched()
+                .membership_config
+                .log_id()
+                .map(|id| id.index);
             if shown >= Some(index) {
                 return Ok(());
             }
@@ -394,9 +416,7 @@ impl Members {
 /// Whether a moment later the same step may be taken.
 fn is_early(error: &ClientWriteError<TypeConfig>) -> bool {
     match error {
-        ClientWriteError::ForwardToLeader(forward) => {
-            forward.reason == ForwardReason::LeaseExpired
-        }
+        ClientWriteError::ForwardToLeader(forward) => forward.reason == ForwardReason::LeaseExpired,
         ClientWriteError::ChangeMembershipError(error) => matches!(
             error,
             ChangeMembershipError::InProgress(_) | ChangeMembershipError::UncommittedLeaderLog(_)

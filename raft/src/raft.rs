@@ -378,8 +378,7 @@ async fn build(
         pause,
     );
     tokio::spawn(members.clone().finish_abandoned_changes(status.clone()));
-    let (proposer, task) =
-        Proposer::new(consensus.clone(), config.timing, status.clone(), paused);
+    let (proposer, task) = Proposer::new(consensus.clone(), config.timing, status.clone(), paused);
     tokio::spawn(task.run());
     let reader = Reader {
         consensus: consensus.clone(),

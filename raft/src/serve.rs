@@ -40,13 +40,8 @@ impl Server {
     /// Answers one request. Bytes that are no request get an answer too.
     pub(crate) async fn serve(&self, request: Bytes) -> Bytes {
         let answer = match codec::decode::<Request>(&request) {
-            Ok(request) if request.to != self.id => {
-                Answer::Refused(Refusal::WrongMember(self.id))
-            }
-            Ok(request) => self
-                .answer(request)
-                .await
-                .unwrap_or_else(Answer::Refused),
+            Ok(request) if request.to != self.id => Answer::Refused(Refusal::WrongMember(self.id)),
+            Ok(request) => self.answer(request).await.unwrap_or_else(Answer::Refused),
             Err(CodecError::Version(version)) => Answer::Refused(Refusal::Version(version)),
             Err(CodecError::Malformed(_)) => Answer::Refused(Refusal::Malformed),
         };
@@ -144,7 +139,9 @@ fn receive(
             == (from, piece.transfer, piece.offset)
     });
     let Some(incoming) = expected else {
-        return Err(io::Error::other("this piece of a snapshot does not follow the last one"));
+        return Err(io::Error::other(
+            "this piece of a snapshot does not follow the last one",
+        ));
     };
     incoming.file.write_all_at(&piece.bytes, piece.offset)?;
     incoming.received += piece.bytes.len() as u64;

@@ -234,7 +234,10 @@ impl SnapshotStore {
         let mut paths = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "snap") {
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "snap")
+            {
                 paths.push(path);
             }
         }
@@ -246,7 +249,10 @@ impl SnapshotStore {
     fn remove_leftovers(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.dir)? {
             let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "part") {
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "part")
+            {
                 fs::remove_file(path)?;
             }
         }
@@ -303,7 +309,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = SnapshotStore::open(dir.path(), 0).unwrap();
         for index in [10, 20, 300] {
-            store.save(&meta(index), format!("{index}").as_bytes()).unwrap();
+            store
+                .save(&meta(index), format!("{index}").as_bytes())
+                .unwrap();
         }
         assert_eq!(store.paths().unwrap().len(), 2);
         let store = SnapshotStore::open(dir.path(), 0).unwrap();

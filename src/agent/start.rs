@@ -188,7 +188,7 @@ impl Agent {
 
     /// Stops the agent's tasks and waits until what is known is on disk. Containers and tables
     /// stay as they are.
-    pub async fn close(self) {
+    pub async fn close(&self) {
         self.stop.cancel();
         self.tasks.wait().await;
     }

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::board::Board;
 use super::look;
-use super::wait::Wait;
 use crate::spec::{ServiceId, Timestamp};
 use crate::state::{Change, State};
 
@@ -35,8 +34,6 @@ pub struct Plan {
     pub changes: Vec<Change>,
     /// When to call again if nothing happens. As long as there are changes: once they are applied.
     pub wake_at: Option<Timestamp>,
-    /// What the rollouts that were looked at wait for. What tasks wait for is in the state.
-    pub waits: Vec<(ServiceId, Wait)>,
 }
 
 impl Agenda {
@@ -65,8 +62,6 @@ impl Agenda {
                 self.wakes.insert(service, wake_at);
             }
             plan.changes.extend(look.changes);
-            plan.waits
-                .extend(look.waits.into_iter().map(|wait| (service, wait)));
             if plan.changes.len() >= ENOUGH {
                 break;
             }

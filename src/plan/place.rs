@@ -8,7 +8,7 @@ use super::desk::Desk;
 use super::filters::Needs;
 use super::spread::{Candidate, Rank, Tree};
 use crate::spec::service::SpreadOver;
-use crate::spec::{Nanos, NetworkId, NodeId, ServiceSpec, Timestamp};
+use crate::spec::{Nanos, NetworkId, NodeId, ServiceSpec};
 use crate::state::task::{NodeRejection, Slot, TaskState, Waiting};
 use crate::state::{Node, Task};
 
@@ -140,6 +140,7 @@ impl<'a> Field<'a> {
     fn placed(&mut self, board: &Board<'_>, candidate: Candidate) {
         let (node, tally) = &mut self.nodes[candidate];
         tally.own += 1;
+        tally.counted += 1;
         let (node, tally) = (*node, *tally);
         let usage = board.usage(node.id);
         self.tree.count(candidate, 1);
@@ -170,12 +171,15 @@ impl<'a> Field<'a> {
 struct Tally {
     /// Wanted tasks.
     own: u64,
+    /// Tasks that the board counts as active.
+    counted: u64,
     /// Recent failures of the spec that is being placed.
     failures: u64,
 }
 
 impl Tally {
-    const fn rank(self, all: u64) -> Rank {
+    /// `active` is what the board counts on the node.
+    const fn rank(self, active: u64) -> Rank {
         Rank {
             failures: if self.failures >= FAILURES {
                 self.failures
@@ -183,21 +187,31 @@ impl Tally {
                 0
             },
             own: self.own,
-            all,
+            others: active.saturating_sub(self.counted),
         }
     }
 
-    fn count(&mut self, task: &Task, spec_version: u64, now: Timestamp) {
+    fn count(&mut self, desk: &Desk<'_>, task: &Task, spec_version: u64) {
+        self.counted += u64::from(is_counted(desk, task));
         if task.is_wanted() && !task.has_ended() {
             self.own += 1;
         }
         let failed = matches!(task.status.state, TaskState::Failed | TaskState::Rejected);
         if failed
             && task.spec_version == spec_version
-            && now - task.status.applied_at <= FAILURES_WITHIN
+            && desk.now - task.status.applied_at <= FAILURES_WITHIN
         {
             self.failures += 1;
         }
+    }
+}
+
+/// Whether the board counts a task as active: it did in the state and was not ended by this look,
+/// or it was placed by this look.
+fn is_counted(desk: &Desk<'_>, task: &Task) -> bool {
+    match desk.state.task(task.id).filter(|was| was.node.is_some()) {
+        Some(was) => was.is_wanted() && !was.has_ended() && !task.has_ended(),
+        None => true,
     }
 }
 
@@ -206,7 +220,7 @@ fn tallies(desk: &Desk<'_>, spec_version: u64) -> BTreeMap<NodeId, Tally> {
     for task in desk.tasks() {
         if let Some(node) = task.node {
             let tally = tallies.entry(node).or_default();
-            tally.count(task, spec_version, desk.now);
+            tally.count(desk, task, spec_version);
         }
     }
     tallies
@@ -216,7 +230,7 @@ fn tally(desk: &Desk<'_>, spec_version: u64, node: NodeId) -> Tally {
     let mut tally = Tally::default();
     for task in desk.in_slot(Slot::Node(node)) {
         if task.node == Some(node) {
-            tally.count(task, spec_version, desk.now);
+            tally.count(desk, task, spec_version);
         }
     }
     tally

@@ -186,7 +186,7 @@ fn counted(restarts: &Restarts, at: Timestamp, policy: &RestartPolicy) -> Restar
 }
 
 /// The same attempt on another node: it is nobody's failure, so nothing is counted and no delay
-/// applies.
+/// applies. What waited for another task's place goes on waiting for it.
 fn moved(desk: &Desk<'_>, task: &Task, loss: Loss) -> Successor {
     let spec_version = desk.successor_version(task);
     let restarts = if spec_version == task.spec_version {
@@ -196,7 +196,7 @@ fn moved(desk: &Desk<'_>, task: &Task, loss: Loss) -> Successor {
     };
     let after = match loss {
         Loss::Drain => Some(task.id),
-        Loss::Node => task.gate.after.filter(|after| still_there(desk, *after)),
+        Loss::Node => task.gate.after.filter(|_| task.running_since.is_none()),
     };
     let not_before = task.gate.not_before.filter(|start| *start > desk.now);
     successor(spec_version, Gate { not_before, after }, restarts)

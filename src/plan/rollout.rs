@@ -44,7 +44,10 @@ enum Standing {
 pub(super) fn step(desk: &mut Desk<'_>, slots: &[Slot]) {
     let policy = policy(desk);
     let (mut dirty, mut in_flight, mut delays) = (Vec::new(), Vec::new(), Vec::new());
-    for slot in slots.iter().filter(|slot| is_open(desk, **slot)) {
+    for slot in slots {
+        if !is_open(desk, *slot) {
+            continue;
+        }
         match stand(desk, *slot, &policy) {
             Standing::Done => {}
             Standing::InFlight(task) => in_flight.push(task),
@@ -55,10 +58,11 @@ pub(super) fn step(desk: &mut Desk<'_>, slots: &[Slot]) {
             Standing::Dirty(task) => dirty.push(task),
         }
     }
-    if let Some(rollout) = desk.rollout.as_mut().filter(|it| it.state.is_active()) {
-        if rollout.slots == 0 {
-            rollout.slots = dirty.len() as u64;
-        }
+    if let Some(rollout) = desk.rollout.as_mut()
+        && rollout.state.is_active()
+        && rollout.slots == 0
+    {
+        rollout.slots = dirty.len() as u64;
     }
     if let Some(paused) = desk.rollout.as_ref().filter(|it| it.state.is_paused()) {
         let why = paused.message.clone();
@@ -91,42 +95,67 @@ fn is_open(desk: &Desk<'_>, slot: Slot) -> bool {
     }
 }
 
-/// Sees where a slot stands, and stops what its wanted task has made needless.
+/// Sees where a slot stands, and stops what is needless there.
 fn stand(desk: &mut Desk<'_>, slot: Slot, policy: &UpdatePolicy) -> Standing {
     let wanted = desk.wanted(slot);
+    let runs = |task: &Task| task.status.state == TaskState::Running;
     let best = wanted
         .iter()
-        .filter(|task| !task.has_ended() && !desk.is_lost(task) && desk.is_clean(task))
-        .max_by_key(|task| task.status.state == TaskState::Running)
-        .cloned();
+        .filter(|task| desk.is_clean(task))
+        .max_by_key(|task| (!task.has_ended(), !desk.is_lost(task), runs(task)));
     let Some(best) = best else {
-        let newest = wanted.last().or_else(|| desk.in_slot(slot).next_back());
-        return match newest {
-            Some(newest) if !desk.is_clean(newest) => Standing::Dirty(newest.clone()),
+        return stand_dirty(desk, slot, &wanted);
+    };
+    if !best.has_ended() && !desk.is_lost(best) {
+        for other in wanted.iter().filter(|other| other.id != best.id) {
+            let goes_on = policy.order == UpdateOrder::StartFirst
+                && !runs(best)
+                && runs(other)
+                && !desk.is_clean(other);
+            if !goes_on {
+                desk.set_desired(other.id, DesiredState::Shutdown);
+            }
+        }
+    }
+    progress(desk, best, policy.delay)
+}
+
+/// A slot with no task of the wanted spec: of several, the one that serves is kept until its turn.
+fn stand_dirty(desk: &mut Desk<'_>, slot: Slot, wanted: &[Arc<Task>]) -> Standing {
+    let serving = wanted
+        .iter()
+        .find(|task| task.status.state == TaskState::Running && !desk.is_lost(task));
+    let Some(old) = serving.or(wanted.last()) else {
+        return match desk.in_slot(slot).next_back() {
+            Some(ended) if !desk.is_clean(ended) => Standing::Dirty(ended.clone()),
             _ => Standing::Done,
         };
     };
-    let runs = best.status.state == TaskState::Running;
-    for other in wanted.iter().filter(|other| other.id != best.id) {
-        let goes_on = policy.order == UpdateOrder::StartFirst
-            && !runs
-            && other.status.state == TaskState::Running
-            && !desk.is_clean(other);
-        if !goes_on {
-            desk.set_desired(other.id, DesiredState::Shutdown);
-        }
+    for other in wanted.iter().filter(|other| other.id != old.id) {
+        desk.set_desired(other.id, DesiredState::Shutdown);
     }
+    Standing::Dirty(old.clone())
+}
+
+/// How far a slot's wanted task is, if it came with this rollout.
+fn progress(desk: &Desk<'_>, task: &Task, delay: Nanos) -> Standing {
     let started_at = desk.rollout.as_ref().map(|rollout| rollout.started_at);
-    if started_at.is_none_or(|started_at| best.meta.created_at <= started_at) {
+    if started_at.is_none_or(|started_at| task.meta.created_at <= started_at) {
         return Standing::Done;
     }
-    let first = best.restarts.count == 0 && best.gate.after.is_some();
-    let free_at = match best.running_since {
-        None if first => return Standing::InFlight(best.id),
-        Some(since) if first => since + policy.delay,
-        // The first attempt failed a moment ago; the delay runs from there.
-        None if best.restarts.count == 1 => best.meta.created_at + policy.delay,
-        _ => return Standing::Done,
+    let first = task.restarts.count == 0 && task.gate.after.is_some();
+    let free_at = if first && task.has_ended() {
+        task.status.applied_at + delay
+    } else if first {
+        match task.running_since {
+            Some(since) => since + delay,
+            None => return Standing::InFlight(task.id),
+        }
+    } else if task.restarts.count == 1 && task.running_since.is_none() {
+        // The first attempt failed when this one was made; the delay runs from there.
+        task.meta.created_at + delay
+    } else {
+        return Standing::Done;
     };
     if free_at > desk.now {
         Standing::Delay(free_at)
@@ -175,14 +204,6 @@ fn replace(desk: &mut Desk<'_>, old: &Task, order: UpdateOrder) {
         DesiredState::Shutdown
     };
     desk.replace(old, old_desired, successor);
-    if !start_first {
-        // A slot may have more than one task that is not of the wanted spec.
-        for other in desk.wanted(old.slot) {
-            if other.id != old.id && !desk.is_clean(&other) {
-                desk.set_desired(other.id, DesiredState::Shutdown);
-            }
-        }
-    }
 }
 
 /// Ends the rollout once all slots have been settled for the monitor time.

@@ -13,8 +13,8 @@ pub(super) struct Rank {
     pub(super) failures: u64,
     /// Wanted tasks of the same service.
     pub(super) own: u64,
-    /// Wanted tasks of all services.
-    pub(super) all: u64,
+    /// Wanted tasks of other services.
+    pub(super) others: u64,
 }
 
 /// A candidate, by the number under which it was added.
@@ -126,7 +126,7 @@ mod tests {
         Rank {
             failures: 0,
             own,
-            all: own,
+            others: 0,
         }
     }
 
@@ -191,7 +191,7 @@ mod tests {
             Some(Rank {
                 failures: 5,
                 own: 0,
-                all: 0,
+                others: 0,
             }),
         );
         let busy = tree.add(&[], 3, Some(rank(3)));

@@ -268,6 +268,12 @@ impl State {
         id: ServiceId,
         spec: ServiceSpec,
     ) -> Applied {
+        // Proposed again after its first answer was lost.
+        if let Some(made) = self.services.get(&id) {
+            return Ok(Reply::Written {
+                version: made.meta.version,
+            });
+        }
         if self.service_names.contains_key(&spec.name) {
             return Err(Rejected::NameTaken {
                 kind: Kind::Service,
@@ -493,6 +499,12 @@ impl State {
         id: NetworkId,
         spec: NetworkSpec,
     ) -> Applied {
+        // Proposed again after its first answer was lost.
+        if let Some(made) = self.networks.get(&id) {
+            return Ok(Reply::Written {
+                version: made.meta.version,
+            });
+        }
         if self.network_names.contains_key(&spec.name) {
             return Err(Rejected::NameTaken {
                 kind: Kind::Network,
@@ -543,6 +555,12 @@ impl State {
         id: ConfigId,
         spec: ConfigSpec,
     ) -> Applied {
+        // Proposed again after its first answer was lost.
+        if let Some(made) = self.configs.get(&id) {
+            return Ok(Reply::Written {
+                version: made.meta.version,
+            });
+        }
         if self.config_names.contains_key(&spec.name) {
             return Err(Rejected::NameTaken {
                 kind: Kind::Config,

@@ -219,6 +219,19 @@ mod tests {
         listener.local_addr().unwrap().port()
     }
 
+    /// A program that another test is just starting may have a copy of a closed
+    /// socket for a moment.
+    fn eventually(mut done: impl FnMut() -> bool) -> bool {
+        let start = std::time::Instant::now();
+        while start.elapsed() < Duration::from_secs(20) {
+            if done() {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        false
+    }
+
     #[tokio::test]
     async fn a_port_that_somebody_has_is_named_with_its_holder() {
         let other = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
@@ -239,11 +252,14 @@ mod tests {
         let port = some_port();
         let mut holds = Holds::default();
         let wanted = BTreeSet::from([(Protocol::Tcp, port), (Protocol::Udp, port)]);
-        assert!(holds.take(&wanted).is_empty());
+        assert!(eventually(|| holds.take(&wanted).is_empty()));
         assert!(std::net::TcpListener::bind(("0.0.0.0", port)).is_err());
         assert!(std::net::UdpSocket::bind(("0.0.0.0", port)).is_err());
         holds.release(&BTreeSet::new());
-        assert!(std::net::UdpSocket::bind(("0.0.0.0", port)).is_ok());
-        assert!(std::net::TcpListener::bind(("0.0.0.0", port)).is_ok());
+        assert!(eventually(|| {
+            let address = ("0.0.0.0", port);
+            std::net::UdpSocket::bind(address).is_ok()
+                && std::net::TcpListener::bind(address).is_ok()
+        }));
     }
 }

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
 use std::slice::from_ref;
 
 use net::balance::{Protocol, PublishedWant, VipWant};
 use net::datapath::Want;
 
 use crate::containers::{Datagrams, Load, Server, call, hear, start_udp};
-use crate::lab::{Lab, can_build, inside};
+use crate::lab::{Lab, can_build, eventually, exec, inside, ip};
 use crate::wants::{Overlay, published, vip, want};
 
 const CLIENT: &str = "192.168.77.99";
@@ -75,6 +75,17 @@ impl Site {
     }
 }
 
+/// Waits until nobody has the port. A program that another test is just
+/// starting may have a copy of the closed socket for a moment.
+fn free(space: &str, port: u16) {
+    eventually("the port is free", || {
+        inside(space, || {
+            let address = ("0.0.0.0", port);
+            TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok()
+        })
+    });
+}
+
 /// Everything said in `times` calls.
 fn said(times: usize, one: impl Fn() -> String) -> BTreeSet<String> {
     (0..times).map(|_| one()).collect()
@@ -131,6 +142,63 @@ fn a_published_port_answers_on_every_host_and_sees_the_client() {
         let both = [format!("a {CLIENT}"), format!("c {CLIENT}")];
         assert_eq!(heard, both.into_iter().collect(), "host {host}");
     }
+}
+
+#[test]
+fn what_is_balanced_passes_an_engines_filter_and_nothing_else_does() {
+    if !can_build() {
+        return;
+    }
+    let mut site = Site::new();
+    let _servers = site.serve();
+    for host in &site.lab.hosts {
+        exec(&host.space, "iptables", "-N DOCKER-USER");
+        exec(&host.space, "iptables", "-A FORWARD -j DOCKER-USER");
+        exec(&host.space, "iptables", "-P FORWARD DROP");
+    }
+    let vips = [site.vip(&[12, 21])];
+    let ports = [site.port(80, &[12, 21])];
+    site.apply(&vips, &ports);
+    let outside = site.lab.outside();
+    let check = |site: &Site| {
+        let vip = site.overlay.ip(100);
+        let inner = said(6, || hear(&site.containers[0], vip, 8080));
+        assert_eq!(inner, set(&["b 10.0.1.11", "c 10.0.1.11"]));
+        let outer = said(6, || hear(&outside, site.lab.hosts[2].address, 80));
+        assert_eq!(outer, set(&["b 192.168.77.99", "c 192.168.77.99"]));
+    };
+    check(&site);
+    ip(&outside, "route add 10.0.1.0/24 via 192.168.77.1");
+    assert!(call(&outside, site.overlay.ip(11), 8080).is_err());
+    // An engine that starts writes its chains anew.
+    for host in 0..3 {
+        exec(&site.lab.hosts[host].space, "iptables", "-F DOCKER-USER");
+        site.lab.hosts[host].reconcile();
+    }
+    check(&site);
+    for host in 0..3 {
+        site.lab.hosts[host].remove();
+        let rules = exec(&site.lab.hosts[host].space, "iptables", "-S DOCKER-USER");
+        assert_eq!(rules, "-N DOCKER-USER\n");
+    }
+}
+
+#[test]
+fn replies_to_outside_clients_are_bridged_and_not_routed() {
+    if !can_build() {
+        return;
+    }
+    let mut site = Site::new();
+    let _servers = site.serve();
+    site.apply(&[], &[site.port(80, &[21])]);
+    // What the host makes of its own, such as copies, passes this hook.
+    let block = "add table ip block; \
+                 add chain ip block o { type filter hook output priority 0 ; }; \
+                 add rule ip block o ip saddr 10.0.1.21 drop";
+    exec(&site.lab.hosts[1].space, "nft", block);
+    let receiver = site.lab.hosts[2].address;
+    let heard = hear(&site.lab.outside(), receiver, 80);
+    assert_eq!(heard, format!("c {CLIENT}"));
 }
 
 #[test]
@@ -298,7 +366,7 @@ fn a_udp_sender_from_before_publishing_is_balanced_too() {
     let host = site.lab.hosts[0].address;
     site.apply(&[], &[]);
     let socket = inside(&site.lab.hosts[0].space, || {
-        std::net::UdpSocket::bind("0.0.0.0:9000").unwrap()
+        UdpSocket::bind("0.0.0.0:9000").unwrap()
     });
     let flow = Datagrams::new(&site.lab.outside(), host, 9000);
     // Somebody else's port so far: the kernel tracks the flow as it is.
@@ -311,6 +379,7 @@ fn a_udp_sender_from_before_publishing_is_balanced_too() {
     });
     assert_eq!(answer.unwrap(), "before");
     drop(socket);
+    free(&site.lab.hosts[0].space, 9000);
     let backends = [site.overlay.ip(12)];
     site.apply(&[], &[published(Protocol::Udp, 9000, &backends)]);
     assert_eq!(flow.ask().unwrap(), format!("b {CLIENT}"));
@@ -336,6 +405,7 @@ fn a_port_that_another_process_has_stays_its_own_and_is_named() {
     let host = site.lab.hosts[0].address;
     assert_eq!(hear(&outside, host, 81), format!("a {CLIENT}"));
     drop(taken);
+    free(&space, 80);
     site.lab.hosts[0].apply(want);
     assert_eq!(hear(&outside, host, 80), format!("a {CLIENT}"));
 }
@@ -377,9 +447,10 @@ fn containers_reach_nothing_of_their_host_but_the_resolver() {
     let caller = &site.containers[0];
     assert_eq!(hear(caller, address, 9100), "host 10.0.1.11");
     assert!(call(caller, site.overlay.ip(1), 9100).is_err());
-    crate::lab::ip(caller, "route add 127.0.0.2/32 via 10.0.1.1 table 7");
-    crate::lab::ip(caller, "rule add pref 0 to 127.0.0.2 lookup 7");
-    crate::lab::exec(caller, "sysctl", "-qw net.ipv4.conf.eth0.route_localnet=1");
+    // A container that sends loopback addresses out on purpose.
+    ip(caller, "addr flush dev lo");
+    exec(caller, "sysctl", "-qw net.ipv4.conf.eth0.route_localnet=1");
+    ip(caller, "route add 127.0.0.0/8 via 10.0.1.1");
     assert!(call(caller, Ipv4Addr::new(127, 0, 0, 2), 9100).is_err());
 }
 

@@ -37,12 +37,12 @@ pub(crate) struct Host {
 /// Whether this process may build labs; says why if not.
 pub(crate) fn can_build() -> bool {
     let root = fs::metadata("/proc/self").is_ok_and(|it| it.uid() == 0);
-    let tools = ["ip", "nft"].iter().all(|tool| {
+    let tools = ["ip", "nft", "iptables"].iter().all(|tool| {
         let found = Command::new(tool).arg("-V").output();
         found.is_ok_and(|output| output.status.success())
     });
     if !root || !tools {
-        eprintln!("skipped: needs root and the tools ip and nft");
+        eprintln!("skipped: needs root, ip, nft and iptables");
     }
     root && tools
 }

@@ -1,5 +1,5 @@
-//! The data path on hosts made of network namespaces: needs root, `ip` and
-//! `nft`. Every test builds its own lab, so they run side by side; a test that
+//! The data path on hosts made of network namespaces: needs root, `ip`,
+//! `nft` and `iptables`. Every test builds its own lab, so they run side by side; a test that
 //! cannot build one says so and ends.
 
 #[cfg(test)]

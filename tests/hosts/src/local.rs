@@ -360,4 +360,21 @@ mod tests {
         let error = Local::new("/nonexistent/swarmr", 1).unwrap_err();
         assert!(error.to_string().contains("/nonexistent/swarmr"), "{error}");
     }
+
+    #[test]
+    fn a_daemon_that_ends_at_once_is_no_daemon() {
+        let local = Local::new("/bin/false", 1).unwrap();
+        let error = local[0].start().unwrap_err().to_string();
+        assert!(error.contains("ended at once"), "{error}");
+        assert!(!local[0].is_running() && local[0].pid().is_none());
+    }
+
+    #[test]
+    fn folders_go_with_their_owner() {
+        let local = Local::new("/bin/true", 2).unwrap();
+        let folder = local.folder.clone();
+        assert!(folder.join("n2").is_dir());
+        drop(local);
+        assert!(!folder.exists());
+    }
 }

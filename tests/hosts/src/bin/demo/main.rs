@@ -5,6 +5,7 @@
 //! client that is no member, of which the failed ones are counted. Ends with a
 //! table; the exit code is 0 only if every step passed.
 
+mod losses;
 mod stage;
 mod steps;
 
