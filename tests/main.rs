@@ -1,3 +1,6 @@
-//! Tests of the whole, in one binary.
+//! The integration tests, in one binary.
 
+mod dependencies;
+mod real;
 mod sim;
+mod tidy;
