@@ -1,1 +1,3 @@
-//! tests
+//! All tests that go through public interfaces, in one binary.
+
+mod api;
