@@ -58,9 +58,14 @@ pub(crate) struct SnapshotPiece {
 pub(crate) enum Answer {
     Append(AppendEntriesResponse<TypeConfig>),
     Vote(VoteResponse<TypeConfig>),
-    Transfer { accepted: bool, reason: String },
+    Transfer {
+        accepted: bool,
+        reason: String,
+    },
     /// The piece is kept; the next one begins here.
-    SnapshotPiece { next: u64 },
+    SnapshotPiece {
+        next: u64,
+    },
     SnapshotDone(SnapshotResponse<TypeConfig>),
     ReadIndex(u64),
     Refused(Refusal),
@@ -160,7 +165,7 @@ mod tests {
             1, // one entry
             3, 1, 7, // its term, leader, index
             1, 2, b'h', b'i', // data
-            0, // no commit position
+            0,    // no commit position
         ];
         assert_eq!(&bytes[..], &want[..]);
     }

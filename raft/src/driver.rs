@@ -16,9 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::machine::Machine;
 use crate::snapshot::{SnapshotFile, SnapshotStore};
-use crate::types::{
-    Entry, LogId, Payload, Reply, SnapshotMeta, StoredMembership, TypeConfig,
-};
+use crate::types::{Entry, LogId, Payload, Reply, SnapshotMeta, StoredMembership, TypeConfig};
 
 /// Entries handed to the machine at once.
 const BATCH: usize = 1024;
@@ -112,9 +110,7 @@ impl<M: Machine> Engine<M> {
         for (entry, responder) in entries {
             let id = entry.log_id;
             let reply = match &entry.payload {
-                Payload::Normal(data) => {
-                    self.machine.apply(id.index, id.leader_id.term, &data.0)
-                }
+                Payload::Normal(data) => self.machine.apply(id.index, id.leader_id.term, &data.0),
                 Payload::Blank | Payload::Membership(_) => Bytes::new(),
             };
             replies.extend(responder.map(|responder| (responder, reply)));
@@ -133,7 +129,8 @@ impl<M: Machine> Engine<M> {
 impl Driver {
     /// Sends a job and waits for its outcome.
     async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> io::Result<T> {
-        let gone = || io::Error::other("the machine's thread has ended: it panicked or was stopped");
+        let gone =
+            || io::Error::other("the machine's thread has ended: it panicked or was stopped");
         let (done, outcome) = oneshot::channel();
         self.jobs.send(job(done)).await.map_err(|_| gone())?;
         outcome.await.map_err(|_| gone())
@@ -166,8 +163,7 @@ impl RaftStateMachine<TypeConfig> for Driver {
             for (entry, _) in &entries {
                 self.last_applied = Some(entry.log_id);
                 if let Payload::Membership(membership) = &entry.payload {
-                    self.membership =
-                        StoredMembership::new(Some(entry.log_id), membership.clone());
+                    self.membership = StoredMembership::new(Some(entry.log_id), membership.clone());
                 }
             }
             self.ask(|done| Job::Apply { entries, done }).await?;

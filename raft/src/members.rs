@@ -59,7 +59,11 @@ impl Members {
     }
 
     /// Adds a voter: first as a learner, then, once it has the log, with a vote.
-    pub(crate) async fn add(&self, member: Member, deadline: Duration) -> Result<(), MembershipError> {
+    pub(crate) async fn add(
+        &self,
+        member: Member,
+        deadline: Duration,
+    ) -> Result<(), MembershipError> {
         let this = self.clone();
         let limit = deadline + self.timing.patience();
         self.in_turn(limit, async move { this.do_add(member, deadline).await })
@@ -93,8 +97,10 @@ impl Members {
 
     pub(crate) async fn remove(&self, id: MemberId) -> Result<(), MembershipError> {
         let this = self.clone();
-        self.in_turn(self.timing.patience() * 2, async move { this.do_remove(id).await })
-            .await
+        self.in_turn(self.timing.patience() * 2, async move {
+            this.do_remove(id).await
+        })
+        .await
     }
 
     pub(crate) async fn update_addr(&self, member: Member) -> Result<(), MembershipError> {
@@ -119,8 +125,11 @@ impl Members {
     /// Hands leadership to a voter, or to the one that is furthest.
     pub(crate) async fn transfer(&self, to: Option<MemberId>) -> Result<(), MembershipError> {
         let this = self.clone();
-        self.in_turn(self.timing.patience(), async move { this.do_transfer(to).await })
-            .await
+        self.in_turn(
+            self.timing.patience(),
+            async move { this.do_transfer(to).await },
+        )
+        .await
     }
 
     /// Finishes what a crashed leader left half done. Runs as long as the member does.
@@ -165,7 +174,8 @@ impl Members {
         }
         self.do_add_learner(&member).await?;
         let result = self.do_promote(member.id, deadline).await;
-        if let Err(MembershipError::NotCaughtUp(_) | MembershipError::WouldLoseQuorum { .. }) = &result
+        if let Err(MembershipError::NotCaughtUp(_) | MembershipError::WouldLoseQuorum { .. }) =
+            &result
         {
             // It did not become a member with a say, so it leaves nothing behind.
             self.change(Change::RemoveNodes(BTreeSet::from([member.id])))
@@ -195,7 +205,10 @@ impl Members {
         }
         let goal = status.last_log;
         self.until(deadline, |status| {
-            status.peers.get(&id).is_some_and(|peer| peer.matched >= goal)
+            status
+                .peers
+                .get(&id)
+                .is_some_and(|peer| peer.matched >= goal)
         })
         .await?
         .ok_or(MembershipError::NotCaughtUp(id))?;
@@ -223,7 +236,8 @@ impl Members {
             let leader = self.status().leader.filter(|leader| leader.id != id);
             return Err(MembershipError::NotLeader { leader });
         }
-        self.change(Change::RemoveVoters(BTreeSet::from([id]))).await
+        self.change(Change::RemoveVoters(BTreeSet::from([id])))
+            .await
     }
 
     async fn do_transfer(&self, to: Option<MemberId>) -> Result<(), MembershipError> {
@@ -312,7 +326,11 @@ impl Members {
     async fn change(&self, change: Change) -> Result<(), MembershipError> {
         let give_up = Instant::now() + self.timing.patience();
         loop {
-            let error = match self.consensus.change_membership(change.clone(), false).await {
+            let error = match self
+                .consensus
+                .change_membership(change.clone(), false)
+                .await
+            {
                 Ok(done) => return self.seen(done.log_id.index).await,
                 Err(RaftError::Fatal(_)) => return Err(MembershipError::Stopped),
                 Err(RaftError::APIError(error)) => error,
@@ -329,7 +347,11 @@ impl Members {
     async fn seen(&self, index: u64) -> Result<(), MembershipError> {
         let mut metrics = self.consensus.metrics();
         loop {
-            let shown = metrics.borrow_watched().membership_config.log_id().map(|id| id.index);
+            let shown = metrics
+                .borrow_watched()
+                .membership_config
+                .log_id()
+                .map(|id| id.index);
             if shown >= Some(index) {
                 return Ok(());
             }
@@ -394,9 +416,7 @@ impl Members {
 /// Whether a moment later the same step may be taken.
 fn is_early(error: &ClientWriteError<TypeConfig>) -> bool {
     match error {
-        ClientWriteError::ForwardToLeader(forward) => {
-            forward.reason == ForwardReason::LeaseExpired
-        }
+        ClientWriteError::ForwardToLeader(forward) => forward.reason == ForwardReason::LeaseExpired,
         ClientWriteError::ChangeMembershipError(error) => matches!(
             error,
             ChangeMembershipError::InProgress(_) | ChangeMembershipError::UncommittedLeaderLog(_)
@@ -433,5 +453,135 @@ impl<'a> Paused<'a> {
 impl Drop for Paused<'_> {
     fn drop(&mut self) {
         self.0.send_replace(false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::Path;
+    use std::sync::Mutex;
+
+    use bytes::Bytes;
+    use futures::FutureExt as _;
+    use futures::future::BoxFuture;
+
+    use super::*;
+    use crate::{CallKind, Config, Machine, Raft, Transport, TransportError};
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+    const CALM: Timing = Timing {
+        heartbeat: Duration::from_millis(50),
+        election_min: Duration::from_millis(300),
+        election_max: Duration::from_millis(600),
+    };
+
+    struct Nothing;
+
+    impl Machine for Nothing {
+        fn apply(&mut self, _: u64, _: u64, _: &[u8]) -> Bytes {
+            Bytes::new()
+        }
+        fn published(&mut self, _: u64) {}
+        fn snapshot(&self) -> Box<dyn FnOnce() -> io::Result<Vec<u8>> + Send> {
+            Box::new(|| Ok(Vec::new()))
+        }
+        fn restore(&mut self, _: u64, _: &[u8]) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[derive(Clone, Default)]
+    struct Switch(Arc<Mutex<BTreeMap<MemberId, Raft>>>);
+
+    impl Transport for Switch {
+        fn call(
+            &self,
+            to: &Member,
+            _: CallKind,
+            request: Bytes,
+            _: Duration,
+        ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+            let target = self.0.lock().unwrap().get(&to.id).cloned();
+            async move {
+                let nobody = || TransportError::Unreachable("nobody is there".into());
+                Ok(target.ok_or_else(nobody)?.serve(request).await)
+            }
+            .boxed()
+        }
+    }
+
+    impl Switch {
+        async fn start(&self, dir: &Path, id: MemberId) -> Raft {
+            let config = Config {
+                id,
+                dir: dir.join(id.to_string()),
+                timing: CALM,
+                snapshot_every: 1000,
+                keep_behind: 100,
+                segment_bytes: 1 << 20,
+            };
+            let raft = Raft::start(config, Nothing, Arc::new(self.clone())).await;
+            let raft = raft.unwrap();
+            self.0.lock().unwrap().insert(id, raft.clone());
+            raft
+        }
+
+        fn kill(&self, id: MemberId) {
+            let raft = self.0.lock().unwrap().remove(&id);
+            raft.unwrap().abort();
+        }
+    }
+
+    fn member(id: MemberId) -> Member {
+        Member {
+            id,
+            label: id.to_string(),
+            addr: String::new(),
+        }
+    }
+
+    async fn until(raft: &Raft, condition: impl FnMut(&Status) -> bool) {
+        let mut status = raft.watch();
+        let seen = tokio::time::timeout(PATIENCE, status.wait_for(condition)).await;
+        let seen = seen.map(|seen| seen.map(|_| ()));
+        seen.unwrap_or_else(|_| panic!("did not come: {:#?}", raft.status()))
+            .expect("stopped");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_change_that_a_crashed_leader_left_half_done_is_finished() {
+        let dir = tempfile::tempdir().unwrap();
+        let switch = Switch::default();
+        let first = switch.start(dir.path(), 1).await;
+        first.initialize(member(1)).await.unwrap();
+        for id in 2..=4 {
+            switch.start(dir.path(), id).await;
+            first.add_member(member(id), PATIENCE).await.unwrap();
+        }
+        // With 2 and 3 away, the removal of 4 reaches 4, but cannot be decided.
+        switch.kill(2);
+        switch.kill(3);
+        let consensus = first.consensus().clone();
+        let removal = ChangeMembers::RemoveVoters(BTreeSet::from([4]));
+        let removal = tokio::spawn(async move {
+            let _ = consensus.change_membership(removal, false).await;
+        });
+        let fourth = switch.0.lock().unwrap()[&4].clone();
+        until(&fourth, |status| status.changing).await;
+        switch.kill(1);
+        removal.await.unwrap();
+        // Now 4 has the longest log, so it leads, and finishes what 1 began: its own removal.
+        let second = switch.start(dir.path(), 2).await;
+        let third = switch.start(dir.path(), 3).await;
+        let rest: Vec<Member> = (1..=3).map(member).collect();
+        for raft in [&second, &third] {
+            until(raft, |status| !status.changing && status.members == rest).await;
+        }
+        until(&second, |status| {
+            let leader = status.leader.as_ref();
+            leader.is_some_and(|leader| [2, 3].contains(&leader.id))
+        })
+        .await;
     }
 }

@@ -267,6 +267,14 @@ impl Raft {
     }
 }
 
+#[cfg(test)]
+impl Raft {
+    /// For tests of what openraft alone would do.
+    pub(crate) fn consensus(&self) -> &Consensus {
+        &self.inner.parts.consensus
+    }
+}
+
 impl fmt::Debug for Raft {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Raft")
@@ -378,8 +386,7 @@ async fn build(
         pause,
     );
     tokio::spawn(members.clone().finish_abandoned_changes(status.clone()));
-    let (proposer, task) =
-        Proposer::new(consensus.clone(), config.timing, status.clone(), paused);
+    let (proposer, task) = Proposer::new(consensus.clone(), config.timing, status.clone(), paused);
     tokio::spawn(task.run());
     let reader = Reader {
         consensus: consensus.clone(),

@@ -37,7 +37,11 @@ struct Slot {
 /// An entry, or where to read it.
 pub(super) enum Found {
     Here(Entry),
-    There { id: LogId, place: Place, file: Arc<File> },
+    There {
+        id: LogId,
+        place: Place,
+        file: Arc<File>,
+    },
 }
 
 impl Index {

@@ -81,10 +81,7 @@ impl LogThread {
 
 impl Log {
     /// Recovers the log of a directory and starts its writer. Blocks on the disk.
-    pub(crate) fn open(
-        dir: &Path,
-        segment_bytes: u64,
-    ) -> Result<(Self, LogThread), StartError> {
+    pub(crate) fn open(dir: &Path, segment_bytes: u64) -> Result<(Self, LogThread), StartError> {
         Self::open_with(dir, segment_bytes, CACHE_BYTES, Hooks::default())
     }
 

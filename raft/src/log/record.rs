@@ -112,7 +112,10 @@ pub(super) fn decode(bytes: &[u8], segment: u64, offset: u64) -> Result<Stored, 
         le_u64(&head[32..40]),
     );
     if head[9] & !FLAG_BATCH_END != 0 || head[10..12] != [0, 0] {
-        return Err(Fault::Unknown(format!("a record with flags {:?}", &head[9..12])));
+        return Err(Fault::Unknown(format!(
+            "a record with flags {:?}",
+            &head[9..12]
+        )));
     }
     let record = take_payload(head[8], id, &whole[HEADER_BYTES..])?;
     Ok(Stored {
@@ -170,7 +173,12 @@ fn put_payload(record: &Record, out: &mut Vec<u8>) -> (Kind, LogId) {
 }
 
 fn take_payload(kind: u8, id: LogId, bytes: &[u8]) -> Result<Record, Fault> {
-    let entry = |payload| Record::Entry(Entry { log_id: id, payload });
+    let entry = |payload| {
+        Record::Entry(Entry {
+            log_id: id,
+            payload,
+        })
+    };
     let flag = || match bytes {
         [0] => Ok(false),
         [1] => Ok(true),
@@ -264,7 +272,14 @@ mod tests {
     #[test]
     fn an_intact_record_of_an_unknown_kind_is_not_taken_for_damage() {
         let mut bytes = Vec::new();
-        encode(&Record::Committed(log_id(1, 1, 1)), 1, 32, 0, true, &mut bytes);
+        encode(
+            &Record::Committed(log_id(1, 1, 1)),
+            1,
+            32,
+            0,
+            true,
+            &mut bytes,
+        );
         bytes[8] = 99;
         let sum = checksum(&bytes, 1, 32);
         bytes[4..8].copy_from_slice(&sum.to_le_bytes());

@@ -175,9 +175,7 @@ fn read_header(number: u64, bytes: &[u8]) -> Result<u32, Damage> {
 /// The first intact record at or after `from`, at whatever byte it begins.
 fn next_record(number: u64, bytes: &[u8], from: usize) -> Option<Stored> {
     let last = bytes.len().checked_sub(HEADER_BYTES)?;
-    (from..=last).find_map(|offset| {
-        record::decode(&bytes[offset..], number, offset as u64).ok()
-    })
+    (from..=last).find_map(|offset| record::decode(&bytes[offset..], number, offset as u64).ok())
 }
 
 /// Whether a sector's share of `from..to` is all zeros.
@@ -270,7 +268,10 @@ mod tests {
             let mut bad = bytes.clone();
             bad[byte] ^= 1 << (byte % 8);
             assert!(scan(1, &bad, true).is_err(), "byte {byte}");
-            assert!(scan(1, &bad, false).is_err(), "byte {byte}, not the last segment");
+            assert!(
+                scan(1, &bad, false).is_err(),
+                "byte {byte}, not the last segment"
+            );
         }
     }
 

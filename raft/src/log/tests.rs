@@ -133,8 +133,15 @@ fn a_flipped_bit_refuses_the_start_and_says_where_and_what_to_do() {
         assert_eq!(*file, path);
         assert!(*offset <= byte as u64, "{offset} for byte {byte}");
         let text = error.to_string();
-        assert!(text.contains("offset") && text.contains("clear its directory"), "{text}");
-        assert_eq!(fs::read(&path).unwrap(), bad, "nothing is changed on refusal");
+        assert!(
+            text.contains("offset") && text.contains("clear its directory"),
+            "{text}"
+        );
+        assert_eq!(
+            fs::read(&path).unwrap(),
+            bad,
+            "nothing is changed on refusal"
+        );
     }
 }
 
@@ -162,7 +169,11 @@ fn a_purge_deletes_whole_segments_and_keeps_vote_and_commit_position() {
     let mut opened = open(dir.path()).unwrap();
     run(async {
         opened.0.save_vote(&vote(3)).await.unwrap();
-        opened.0.save_committed(Some(log_id(1, 1, 5))).await.unwrap();
+        opened
+            .0
+            .save_committed(Some(log_id(1, 1, 5)))
+            .await
+            .unwrap();
         for index in 0..100 {
             let entries = [entry(1, index, 300)];
             opened.0.blocking_append(entries).await.unwrap();
@@ -257,7 +268,11 @@ fn appends_that_wait_while_the_disk_works_share_one_flush() {
             append.await.unwrap();
             acknowledged.push(written);
         }
-        assert_eq!(all(&mut log).await.len(), 100, "readable before they are on disk");
+        assert_eq!(
+            all(&mut log).await.len(),
+            100,
+            "readable before they are on disk"
+        );
         acknowledged
     });
     drop(closed);
@@ -300,7 +315,10 @@ struct Model {
 
 impl Model {
     fn last(&self) -> Option<LogId> {
-        self.entries.back().map(|entry| entry.log_id).or(self.purged)
+        self.entries
+            .back()
+            .map(|entry| entry.log_id)
+            .or(self.purged)
     }
 
     async fn take(&mut self, log: &mut Log, step: &Step) {

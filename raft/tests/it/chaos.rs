@@ -31,7 +31,9 @@ struct Witness {
 fn any_leader(members: &Members) -> Option<(Raft, View)> {
     let members = members.lock().unwrap();
     // Every member that thinks it leads is as good as another: a deposed one must notice.
-    let mut leaders = members.values().filter(|(raft, _)| raft.status().is_leader());
+    let mut leaders = members
+        .values()
+        .filter(|(raft, _)| raft.status().is_leader());
     leaders.next().cloned()
 }
 
@@ -61,7 +63,9 @@ async fn read(key: u64, nth: usize, members: Members, witness: Arc<Witness>) {
     while !witness.stop.load(SeqCst) {
         let chosen = {
             let members = members.lock().unwrap();
-            let leaders = members.values().filter(|(raft, _)| raft.status().is_leader());
+            let leaders = members
+                .values()
+                .filter(|(raft, _)| raft.status().is_leader());
             let leaders: Vec<_> = leaders.cloned().collect();
             leaders.get(nth % leaders.len().max(1)).cloned()
         };
@@ -75,7 +79,10 @@ async fn read(key: u64, nth: usize, members: Members, witness: Arc<Witness>) {
             continue;
         }
         let shown = view.lock().unwrap().values.get(&key).copied().unwrap_or(0);
-        assert!(shown >= before, "key {key} shows {shown} after {before} was acknowledged");
+        assert!(
+            shown >= before,
+            "key {key} shows {shown} after {before} was acknowledged"
+        );
         witness.reads.fetch_add(1, SeqCst);
         tokio::task::yield_now().await;
     }
@@ -95,7 +102,9 @@ async fn await_progress(witness: &Witness) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, progress).await.expect("no write went through");
+    tokio::time::timeout(PATIENCE, progress)
+        .await
+        .expect("no write went through");
 }
 
 async fn torment(seed: u64) {
@@ -110,7 +119,12 @@ async fn torment(seed: u64) {
     for key in 0..KEYS {
         clients.push(tokio::spawn(write(key, members.clone(), witness.clone())));
         for nth in 0..2 {
-            clients.push(tokio::spawn(read(key, nth, members.clone(), witness.clone())));
+            clients.push(tokio::spawn(read(
+                key,
+                nth,
+                members.clone(),
+                witness.clone(),
+            )));
         }
     }
     let mut random = StdRng::seed_from_u64(seed);
@@ -153,7 +167,10 @@ async fn torment(seed: u64) {
     let values = cluster.settled().await;
     for key in 0..KEYS {
         let acknowledged = witness.acknowledged[key as usize].load(SeqCst);
-        assert!(values.get(&key).copied().unwrap_or(0) >= acknowledged, "key {key}");
+        assert!(
+            values.get(&key).copied().unwrap_or(0) >= acknowledged,
+            "key {key}"
+        );
     }
     println!(
         "seed {seed}: checked {} reads and {} acknowledged writes, {} of unknown outcome, {EVENTS} faults",

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use crate::support::{CALM, Cluster, PATIENCE, encode, member, was_refused};
 use bytes::Bytes;
 use raft::{InitializeError, MAX_PROPOSAL_BYTES, ProposeError, Raft, ReadError, Role, StartError};
-use crate::support::{CALM, Cluster, PATIENCE, encode, member, was_refused};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_of_one_writes_reads_and_remembers() {
@@ -21,7 +21,10 @@ async fn a_cluster_of_one_writes_reads_and_remembers() {
         InitializeError::AlreadyInitialized
     );
     raft.shutdown().await;
-    assert_eq!(raft.propose(encode(1, 12)).await, Err(ProposeError::Stopped));
+    assert_eq!(
+        raft.propose(encode(1, 12)).await,
+        Err(ProposeError::Stopped)
+    );
     drop(raft);
     cluster.kill(1);
     cluster.start(1).await;
@@ -40,20 +43,7 @@ async fn a_first_member_must_be_the_one_that_is_asked() {
 async fn a_directory_that_is_in_use_is_refused() {
     let cluster = Cluster::of(1, CALM).await;
     let transport = cluster.net.transport(1);
-    struct Nothing;
-    impl raft::Machine for Nothing {
-        fn apply(&mut self, _: u64, _: u64, _: &[u8]) -> Bytes {
-            Bytes::new()
-        }
-        fn published(&mut self, _: u64) {}
-        fn snapshot(&self) -> Box<dyn FnOnce() -> std::io::Result<Vec<u8>> + Send> {
-            Box::new(|| Ok(Vec::new()))
-        }
-        fn restore(&mut self, _: u64, _: &[u8]) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let error = Raft::start(cluster.config(1), Nothing, transport).await;
+    let error = Raft::start(cluster.config(1), Fragile, transport).await;
     assert!(matches!(error.unwrap_err(), StartError::InUse { .. }));
 }
 
@@ -109,7 +99,10 @@ async fn five_members_bear_the_loss_of_two_and_refuse_after_the_third() {
     cluster.kill(other);
     let raft = cluster.nodes[&leader].raft.clone();
     let error = raft.read_barrier_confirmed().await.unwrap_err();
-    assert!(matches!(error, ReadError::NoQuorum | ReadError::NotLeader { .. }));
+    assert!(matches!(
+        error,
+        ReadError::NoQuorum | ReadError::NotLeader { .. }
+    ));
     // The first may have been appended while the lease still held; what comes later is refused.
     let _ = raft.propose(encode(1, 3)).await;
     assert!(was_refused(&raft.propose(encode(1, 4)).await.unwrap_err()));
@@ -138,7 +131,9 @@ async fn an_isolated_leader_refuses_reads_and_writes_while_a_new_one_takes_them(
     assert_ne!(cluster.leader().await, old);
     assert!(raft.read_barrier().await.is_err(), "still cut off");
     cluster.net.heal();
-    cluster.until(old, |status| status.role == Role::Follower).await;
+    cluster
+        .until(old, |status| status.role == Role::Follower)
+        .await;
     raft.wait_applied(applied.index, PATIENCE).await.unwrap();
     assert_eq!(cluster.settled().await[&1], 2);
 }
@@ -228,9 +223,49 @@ async fn a_leader_that_leaves_hands_over_first() {
     raft.leave_gracefully().await;
     let new = *cluster.nodes.keys().find(|id| **id != old).unwrap();
     let status = cluster.nodes[&new].raft.status();
-    assert!(status.term > term, "the next leader was elected before it left");
+    assert!(
+        status.term > term,
+        "the next leader was elected before it left"
+    );
     cluster.kill(old);
     cluster.set(1, 2).await;
     cluster.start(old).await;
     assert_eq!(cluster.settled().await[&1], 2);
+}
+
+/// Breaks the rule that `apply` is total.
+struct Fragile;
+
+impl raft::Machine for Fragile {
+    fn apply(&mut self, _: u64, _: u64, data: &[u8]) -> Bytes {
+        assert_ne!(data, b"13", "this one I cannot do");
+        Bytes::new()
+    }
+    fn published(&mut self, _: u64) {}
+    fn snapshot(&self) -> Box<dyn FnOnce() -> std::io::Result<Vec<u8>> + Send> {
+        Box::new(|| Ok(Vec::new()))
+    }
+    fn restore(&mut self, _: u64, _: &[u8]) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_that_panics_stops_its_member_which_says_so() {
+    let cluster = Cluster::new(CALM);
+    let (config, transport) = (cluster.config(1), cluster.net.transport(1));
+    let raft = Raft::start(config, Fragile, transport).await.unwrap();
+    raft.initialize(member(1)).await.unwrap();
+    raft.propose(Bytes::from_static(b"12")).await.unwrap();
+    let error = raft.propose(Bytes::from_static(b"13")).await.unwrap_err();
+    assert_eq!(error, ProposeError::Unknown);
+    let mut status = raft.watch();
+    let failed = status.wait_for(|status| status.failed.is_some());
+    tokio::time::timeout(PATIENCE, failed)
+        .await
+        .unwrap()
+        .unwrap();
+    let error = raft.propose(Bytes::from_static(b"14")).await.unwrap_err();
+    assert_eq!(error, ProposeError::Stopped);
+    raft.shutdown().await;
 }

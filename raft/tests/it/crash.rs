@@ -44,7 +44,9 @@ async fn acknowledged_writes_survive_that_all_members_are_dropped_and_started_ag
             })
             .collect();
         let enough = raft.status().applied.unwrap_or(0) + 300;
-        cluster.until(leader, |status| status.applied >= Some(enough)).await;
+        cluster
+            .until(leader, |status| status.applied >= Some(enough))
+            .await;
         drop(raft);
         for id in 1..=3 {
             cluster.kill(id);

@@ -15,12 +15,19 @@ async fn a_member_joins_as_a_learner_and_gets_its_vote_when_told() {
     leader.add_learner(member(2)).await.unwrap();
     leader.add_learner(member(2)).await.unwrap();
     let status = leader.status();
-    assert_eq!((status.members, status.learners), (vec![member(1)], vec![member(2)]));
+    assert_eq!(
+        (status.members, status.learners),
+        (vec![member(1)], vec![member(2)])
+    );
     assert_eq!(cluster.settled().await[&1], 1);
-    cluster.until(2, |status| status.role == Role::Learner).await;
+    cluster
+        .until(2, |status| status.role == Role::Learner)
+        .await;
     leader.promote(2, PATIENCE).await.unwrap();
     assert_eq!(leader.status().members, vec![member(1), member(2)]);
-    cluster.until(2, |status| status.role == Role::Follower).await;
+    cluster
+        .until(2, |status| status.role == Role::Follower)
+        .await;
     let peer = leader.status().peers[&2].clone();
     assert!(peer.matched.is_some() && peer.last_ack.is_some());
 }
@@ -77,7 +84,11 @@ async fn members_are_removed_down_to_the_last_one() {
 async fn a_leader_that_is_to_be_removed_hands_over_and_names_its_successor() {
     let cluster = Cluster::of(3, CALM).await;
     let old = cluster.leader().await;
-    let error = cluster.nodes[&old].raft.remove_member(old).await.unwrap_err();
+    let error = cluster.nodes[&old]
+        .raft
+        .remove_member(old)
+        .await
+        .unwrap_err();
     let new = pointed_at(&error).expect("a successor is named");
     assert_ne!(new, old);
     cluster.nodes[&new].raft.remove_member(old).await.unwrap();
@@ -99,7 +110,10 @@ async fn a_removal_that_would_cost_the_quorum_is_refused() {
         silent: vec![followers[0]],
     });
     let result = raft.remove_member(followers[1]).await;
-    assert_eq!(result, refused, "two would be left, and one of them does not answer");
+    assert_eq!(
+        result, refused,
+        "two would be left, and one of them does not answer"
+    );
     raft.remove_member(followers[0]).await.unwrap();
     cluster.set(1, 1).await;
     assert_eq!(raft.status().members.len(), 2);
@@ -110,7 +124,9 @@ async fn followers_refuse_changes_and_point_at_the_leader() {
     let cluster = Cluster::of(3, CALM).await;
     let leader = cluster.leader().await;
     let follower = cluster.followers()[0];
-    cluster.until(follower, |status| status.leader.is_some()).await;
+    cluster
+        .until(follower, |status| status.leader.is_some())
+        .await;
     let raft = &cluster.nodes[&follower].raft;
     let errors = [
         raft.add_member(member(4), PATIENCE).await.unwrap_err(),

@@ -40,10 +40,14 @@ async fn a_member_that_was_away_for_long_catches_up_by_a_snapshot() {
     cluster.kill(away);
     fill(&cluster, 20..400).await;
     let leader = cluster.leader().await;
-    cluster.until(leader, |status| status.purged > Some(200)).await;
+    cluster
+        .until(leader, |status| status.purged > Some(200))
+        .await;
     cluster.start(away).await;
     assert_eq!(cluster.settled().await.len(), 400);
-    let status = cluster.until(away, |status| status.snapshot.is_some()).await;
+    let status = cluster
+        .until(away, |status| status.snapshot.is_some())
+        .await;
     assert!(status.snapshot > Some(200));
 }
 
@@ -80,7 +84,11 @@ async fn a_snapshot_that_is_slow_to_encode_stops_no_write() {
     is_locked.recv().unwrap();
     node.raft.trigger_snapshot().await.unwrap();
     fill(&cluster, 10..40).await;
-    assert_eq!(node.raft.status().snapshot, None, "it is still being encoded");
+    assert_eq!(
+        node.raft.status().snapshot,
+        None,
+        "it is still being encoded"
+    );
     release.send(()).unwrap();
     holder.join().unwrap();
     cluster.until(1, |status| status.snapshot.is_some()).await;

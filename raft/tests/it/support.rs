@@ -307,7 +307,9 @@ impl Cluster {
             gate: gate.clone(),
         };
         let transport = self.net.transport(id);
-        let raft = Raft::start(self.config(id), machine, transport).await.unwrap();
+        let raft = Raft::start(self.config(id), machine, transport)
+            .await
+            .unwrap();
         self.net.listen(addr, id, &raft);
         self.nodes.insert(id, Node { raft, view, gate });
     }
@@ -318,7 +320,11 @@ impl Cluster {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let leader = self.leader().await;
-            match self.nodes[&leader].raft.add_member(member(id), PATIENCE).await {
+            match self.nodes[&leader]
+                .raft
+                .add_member(member(id), PATIENCE)
+                .await
+            {
                 Ok(()) => return,
                 Err(error) => assert!(Instant::now() < deadline, "{error}"),
             }
@@ -344,7 +350,11 @@ impl Cluster {
                     return *id;
                 }
             }
-            assert!(Instant::now() < deadline, "no leader: {:#?}", self.statuses());
+            assert!(
+                Instant::now() < deadline,
+                "no leader: {:#?}",
+                self.statuses()
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -354,9 +364,10 @@ impl Cluster {
     }
 
     pub(crate) fn followers(&self) -> Vec<MemberId> {
-        let followers = self.nodes.iter().filter(|(_, node)| {
-            node.raft.status().role == Role::Follower
-        });
+        let followers = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.raft.status().role == Role::Follower);
         followers.map(|(id, _)| *id).collect()
     }
 
@@ -391,7 +402,11 @@ impl Cluster {
     }
 
     /// Waits for a condition on a member's status.
-    pub(crate) async fn until(&self, id: MemberId, condition: impl FnMut(&Status) -> bool) -> Status {
+    pub(crate) async fn until(
+        &self,
+        id: MemberId,
+        condition: impl FnMut(&Status) -> bool,
+    ) -> Status {
         let mut status = self.nodes[&id].raft.watch();
         let seen = tokio::time::timeout(PATIENCE, status.wait_for(condition)).await;
         seen.expect("did not come").expect("stopped").clone()
