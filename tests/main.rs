@@ -1,1 +1,4 @@
-//! tests
+//! Tests that see swarmr from outside its modules.
+
+#[cfg(test)]
+mod agent;
