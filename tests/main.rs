@@ -1,5 +1,6 @@
 //! The integration tests, in one binary.
 
+mod agent;
 mod api;
 mod dependencies;
 mod real;
