@@ -1,4 +1,5 @@
 //! Tests of the whole, in one binary.
 
 mod cluster;
+mod real;
 mod sim;

@@ -14,6 +14,10 @@
 //! - `log`: the log on disk, and what is done about a torn or damaged one;
 //! - `types`: the instantiation of openraft.
 //!
+//! openraft logs through `tracing`, under its own name: a line at `warn` for every heartbeat that
+//! fails and several at `info` for every election tick. A program does well to show `openraft` at
+//! `error` only; what matters is in [`Status`].
+//!
 //! Invariants: nothing is acknowledged before it is on a quorum's disks; votes are on disk before
 //! they are given; a member whose disk lost what it promised does not start.
 

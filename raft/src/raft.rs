@@ -267,6 +267,14 @@ impl Raft {
     }
 }
 
+#[cfg(test)]
+impl Raft {
+    /// For tests of what openraft alone would do.
+    pub(crate) fn consensus(&self) -> &Consensus {
+        &self.inner.parts.consensus
+    }
+}
+
 impl fmt::Debug for Raft {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Raft")

@@ -1,6 +1,5 @@
 //! The answering end of the protocol: frames from other members, handed to openraft.
 
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, Mutex};
@@ -13,7 +12,7 @@ use crate::codec::{self, Answer, Ask, CodecError, Refusal, Request, SnapshotPiec
 use crate::error::ReadError;
 use crate::member::MemberId;
 use crate::read::Reader;
-use crate::snapshot::SnapshotStore;
+use crate::snapshot::{Received, SnapshotStore};
 use crate::types::{Consensus, TypeConfig};
 
 /// Answers calls for one member.
@@ -32,8 +31,9 @@ pub(crate) struct Server {
 pub(crate) struct Incoming {
     from: MemberId,
     transfer: u64,
-    file: File,
-    received: u64,
+    file: Received,
+    /// Bytes so far.
+    bytes: u64,
 }
 
 impl Server {
@@ -98,12 +98,10 @@ impl Server {
         let complete = blocking(move || {
             let mut incoming = incoming.lock().expect("no panic while receiving");
             let next = receive(&mut incoming, &snapshots, from, &piece)?;
-            if next < piece.total {
-                return Ok(Err(next));
+            match incoming.take_if(|_| next >= piece.total) {
+                Some(complete) => snapshots.received(complete.file).map(Ok),
+                None => Ok(Err(next)),
             }
-            // The file stays ours until it is installed or the next transfer begins.
-            *incoming = None;
-            snapshots.incoming().map(Ok)
         })
         .await?;
         let (meta, snapshot) = match complete {
@@ -130,22 +128,24 @@ fn receive(
         *incoming = Some(Incoming {
             from,
             transfer: piece.transfer,
-            file: snapshots.create_incoming()?,
-            received: 0,
+            file: snapshots.receive()?,
+            bytes: 0,
         });
     }
     let expected = incoming.as_mut().filter(|incoming| {
-        (incoming.from, incoming.transfer, incoming.received)
-            == (from, piece.transfer, piece.offset)
+        (incoming.from, incoming.transfer, incoming.bytes) == (from, piece.transfer, piece.offset)
     });
     let Some(incoming) = expected else {
         return Err(io::Error::other(
             "this piece of a snapshot does not follow the last one",
         ));
     };
-    incoming.file.write_all_at(&piece.bytes, piece.offset)?;
-    incoming.received += piece.bytes.len() as u64;
-    Ok(incoming.received)
+    incoming
+        .file
+        .file()
+        .write_all_at(&piece.bytes, piece.offset)?;
+    incoming.bytes += piece.bytes.len() as u64;
+    Ok(incoming.bytes)
 }
 
 async fn blocking<T: Send + 'static>(

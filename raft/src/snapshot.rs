@@ -13,6 +13,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::error::StartError;
@@ -24,7 +25,6 @@ const MAGIC: &[u8; 8] = b"RAFTSNAP";
 const VERSION: u32 = 1;
 const HEADER_BYTES: usize = 36;
 const KEPT: usize = 2;
-const INCOMING: &str = "incoming.part";
 
 /// An open snapshot file. Readable for as long as it is held, also when its name is gone.
 #[derive(Clone, Debug)]
@@ -32,12 +32,38 @@ pub(crate) struct SnapshotFile {
     file: Arc<File>,
     path: PathBuf,
     bytes: u64,
+    /// Set while it is not one of the store's own.
+    received: Option<Arc<Received>>,
+}
+
+/// A file that is being received, or was. Gone with its last holder, unless it was adopted and
+/// has another name by then.
+#[derive(Debug)]
+pub(crate) struct Received {
+    path: PathBuf,
+    file: File,
+}
+
+impl Received {
+    /// Where to put what is received.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        // Mostly it is not there any more; what a crash leaves is removed at the next start.
+        let _ = fs::remove_file(&self.path);
+    }
 }
 
 /// The snapshots of one directory.
 #[derive(Debug)]
 pub(crate) struct SnapshotStore {
     dir: PathBuf,
+    /// Numbers the files that are received.
+    receptions: AtomicU64,
     newest: Mutex<Option<(SnapshotMeta, SnapshotFile)>>,
 }
 
@@ -61,6 +87,7 @@ impl SnapshotFile {
             file: Arc::new(file),
             path,
             bytes,
+            received: None,
         })
     }
 
@@ -123,6 +150,7 @@ impl SnapshotStore {
     pub(crate) fn open(dir: &Path, log_begins: u64) -> Result<Self, StartError> {
         let store = Self {
             dir: dir.to_owned(),
+            receptions: AtomicU64::new(0),
             newest: Mutex::new(None),
         };
         store.remove_leftovers().map_err(at(dir))?;
@@ -178,7 +206,7 @@ impl SnapshotStore {
         if received.path == self.dir.join(file_name(meta)) {
             return Ok(());
         }
-        if received.path == self.incoming_path() {
+        if received.received.is_some() && received.path.parent() == Some(&self.dir) {
             received.file.sync_all()?;
             self.put_in_place(meta, &received.path)?;
         } else {
@@ -187,24 +215,24 @@ impl SnapshotStore {
         Ok(())
     }
 
-    /// Opens the file that receives a snapshot; whatever was in it is gone.
-    pub(crate) fn create_incoming(&self) -> io::Result<File> {
-        OpenOptions::new()
-            .create(true)
-            .truncate(true)
+    /// Creates a file to receive a snapshot in.
+    pub(crate) fn receive(&self) -> io::Result<Received> {
+        let number = self.receptions.fetch_add(1, Ordering::Relaxed);
+        let path = self.dir.join(format!("received-{number}.part"));
+        let file = OpenOptions::new()
+            .create_new(true)
             .read(true)
             .write(true)
-            .open(self.incoming_path())
+            .open(&path)?;
+        Ok(Received { path, file })
     }
 
     /// What was received, with its description. Blocks on the disk.
-    pub(crate) fn incoming(&self) -> io::Result<(SnapshotMeta, SnapshotFile)> {
-        let file = SnapshotFile::open(self.incoming_path())?;
+    pub(crate) fn received(&self, received: Received) -> io::Result<(SnapshotMeta, SnapshotFile)> {
+        let received = Arc::new(received);
+        let mut file = SnapshotFile::open(received.path.clone())?;
+        file.received = Some(received);
         Ok((file.meta()?, file))
-    }
-
-    fn incoming_path(&self) -> PathBuf {
-        self.dir.join(INCOMING)
     }
 
     fn put_in_place(&self, meta: &SnapshotMeta, temporary: &Path) -> io::Result<SnapshotFile> {
@@ -344,10 +372,50 @@ mod tests {
         let store = SnapshotStore::open(dir.path(), 0).unwrap();
         store.save(&meta(10), b"ten").unwrap();
         fs::write(dir.path().join("x.snap.part"), b"half").unwrap();
-        store.create_incoming().unwrap();
+        std::mem::forget(store.receive().unwrap());
         let store = SnapshotStore::open(dir.path(), 0).unwrap();
         assert_eq!(store.newest().unwrap().0, meta(10));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_received_is_adopted_or_leaves_nothing_behind() {
+        let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let sender = SnapshotStore::open(there.path(), 0).unwrap();
+        let sent = sender.save(&meta(20), b"twenty").unwrap();
+        let store = SnapshotStore::open(here.path(), 0).unwrap();
+        for adopted in [false, true] {
+            let received = store.receive().unwrap();
+            let bytes = sent.piece(0, usize::MAX).unwrap();
+            received.file().write_all_at(&bytes, 0).unwrap();
+            let (described, file) = store.received(received).unwrap();
+            assert_eq!(described, meta(20));
+            if adopted {
+                store.adopt(&described, &file, b"twenty").unwrap();
+            }
+            drop(file);
+            let files = fs::read_dir(here.path()).unwrap().count();
+            assert_eq!(files, usize::from(adopted));
+        }
+        assert_eq!(store.newest().unwrap().1.load().unwrap().1, b"twenty");
+    }
+
+    #[test]
+    fn a_snapshot_has_these_bytes_on_disk() {
+        let head = encode_head(&meta(2), b"state");
+        let mut described = Vec::new();
+        payload::encode_meta(&meta(2), &mut described);
+        let fixed = [
+            &b"RAFTSNAP"[..],
+            &1u32.to_le_bytes(),
+            &(described.len() as u32).to_le_bytes(),
+            &[0; 4],
+            &5u64.to_le_bytes(),
+            &crc32c::crc32c(b"state").to_le_bytes(),
+        ]
+        .concat();
+        let sum = crc32c::crc32c(&[&fixed[..], &described].concat());
+        assert_eq!(head, [&fixed[..], &sum.to_le_bytes(), &described].concat());
     }
 
     #[test]

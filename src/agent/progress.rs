@@ -35,7 +35,8 @@ impl Progress {
             return NetworksReady::Missing(self.problems.get(&network.id).cloned());
         }
         if let Some(network) = lacking(&self.in_force) {
-            return NetworksReady::Behind(self.problems.get(&network.id).cloned());
+            let reason = self.problems.get(&network.id).or(self.apply_error.as_ref());
+            return NetworksReady::Behind(reason.cloned());
         }
         if order.networks.is_empty() || self.applied >= order.since {
             NetworksReady::Ready

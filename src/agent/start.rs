@@ -111,6 +111,7 @@ impl Agent {
         let tasks = TaskTracker::new();
         tasks.spawn(store::keep(
             store,
+            assignment.borrow().clone(),
             assignment.subscribe(),
             board.clone(),
             stop.clone(),

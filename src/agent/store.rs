@@ -145,15 +145,15 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Writes what has changed, at most every [`COALESCE`], until cancelled, and then once more.
+/// Writes what has changed since `written`, at most every [`COALESCE`], until cancelled, and then once more.
 pub(super) async fn keep(
     store: Store,
+    mut written: Option<Arc<Assignment>>,
     mut assignment: watch::Receiver<Option<Arc<Assignment>>>,
     board: Arc<Board>,
     stop: CancellationToken,
 ) {
     let mut changes = board.changes();
-    let mut written: Option<Arc<Assignment>> = assignment.borrow().clone();
     loop {
         let stopping = tokio::select! {
             () = stop.cancelled() => true,

@@ -130,6 +130,11 @@ impl Engine {
         }
     }
 
+    /// Whether containers are only pretended.
+    pub(super) fn is_fake(&self) -> bool {
+        self.address == EngineAddress::Fake
+    }
+
     /// Cancelled when the server stops: streams end then.
     pub(super) fn shutdown(&self) -> CancellationToken {
         self.shutdown.clone()

@@ -13,6 +13,7 @@ mod events;
 mod filters;
 mod info;
 mod lenient;
+mod logs;
 mod names;
 mod networks;
 mod nodes;

@@ -93,15 +93,15 @@ pub(super) async fn inspect(api: &Api, asked: Asked, name: &str) -> Answer {
             verbose,
         ));
     }
-    hand_over(api, asked).await
+    of_the_engine(api, asked, name).await
 }
 
 pub(super) async fn remove(api: &Api, asked: Asked, name: &str) -> Answer {
     let Some(state) = cluster_state(api).await else {
-        return hand_over(api, asked).await;
+        return of_the_engine(api, asked, name).await;
     };
     let Some(network) = find(&state, name)? else {
-        return hand_over(api, asked).await;
+        return of_the_engine(api, asked, name).await;
     };
     if network.spec.ingress {
         return Err(ApiError::new(
@@ -120,6 +120,18 @@ pub(super) async fn connect(api: &Api, asked: Asked, name: &str) -> Answer {
     {
         return Err(ApiError::not_built(
             "connecting containers that are no tasks to an overlay network",
+        ));
+    }
+    of_the_engine(api, asked, name).await
+}
+
+/// Asks the engine about a network that is not the cluster's. Where there is no engine, there is no
+/// such network either.
+async fn of_the_engine(api: &Api, asked: Asked, name: &str) -> Answer {
+    if api.engine.is_fake() {
+        return Err(ApiError::new(
+            StatusCode::NOT_FOUND,
+            format!("network {name} not found"),
         ));
     }
     hand_over(api, asked).await

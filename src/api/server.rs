@@ -29,7 +29,8 @@ use super::events::EventHub;
 use super::query::{ApiVersion, Query, split_version};
 use super::route::{Route, route};
 use super::{
-    Answer, Body, configs, events, info, networks, nodes, reply, services, status, swarm, tasks,
+    Answer, Body, configs, events, info, logs, networks, nodes, reply, services, status, swarm,
+    tasks,
 };
 use crate::spec::{NodeId, Role};
 use crate::state::{Op, Reply, State};
@@ -276,10 +277,10 @@ async fn dispatch(api: &Api, request: Request<Incoming>) -> Answer {
         Route::ServiceInspect(name) => services::inspect(api, &asked, &name).await,
         Route::ServiceUpdate(name) => services::update(api, asked, &name).await,
         Route::ServiceRemove(name) => services::remove(api, &name).await,
-        Route::ServiceLogs(name) => services::logs(api, &name).await,
+        Route::ServiceLogs(name) => logs::of_service(api, &asked, &name).await,
         Route::TaskList => tasks::list(api, &asked).await,
         Route::TaskInspect(name) => tasks::inspect(api, &name).await,
-        Route::TaskLogs(name) => tasks::logs(api, &name).await,
+        Route::TaskLogs(name) => logs::of_task(api, &asked, &name).await,
         Route::NetworkList => networks::list(api, &asked).await,
         Route::NetworkCreate => networks::create(api, asked).await,
         Route::NetworkPrune => networks::prune(api, &asked).await,

@@ -112,11 +112,6 @@ pub(super) async fn remove(api: &Api, name: &str) -> Answer {
     reply::empty(StatusCode::OK)
 }
 
-pub(super) async fn logs(api: &Api, name: &str) -> Answer {
-    api.read().await?.find_service(name)?;
-    Err(ApiError::not_built("logs of services"))
-}
-
 /// What a registry says of an image, by way of the engine. Clients only warn when it fails.
 pub(super) async fn distribution(api: &Api, asked: &Asked) -> Answer {
     let headers: HeaderMap = asked

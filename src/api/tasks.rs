@@ -44,11 +44,6 @@ pub(super) async fn inspect(api: &Api, name: &str) -> Answer {
     reply::ok(&wire::task::render(task, &state))
 }
 
-pub(super) async fn logs(api: &Api, name: &str) -> Answer {
-    api.read().await?.find_task(name)?;
-    Err(ApiError::not_built("logs of tasks"))
-}
-
 /// The tasks of the services or the nodes that are asked for, else all of them.
 fn candidates<'a>(state: &'a State, filters: &Filters) -> Result<Vec<&'a Arc<Task>>, ApiError> {
     let nodes = filters

@@ -43,10 +43,12 @@ pub(super) enum Command {
     Purge(LogId),
 }
 
+type Flush = dyn Fn(&File) -> io::Result<()> + Send + Sync;
+
 /// What tests replace: how a file is flushed, and what happens when that fails.
 #[derive(Clone)]
 pub(super) struct Hooks {
-    pub(super) flush: Arc<dyn Fn(&File) -> io::Result<()> + Send + Sync>,
+    pub(super) flush: Arc<Flush>,
     /// After a failed flush nobody knows what is on disk, and asking again may lie: the process
     /// must end, and the next one reads the disk afresh.
     pub(super) flush_failed: Arc<dyn Fn(&io::Error) + Send + Sync>,

@@ -43,20 +43,7 @@ async fn a_first_member_must_be_the_one_that_is_asked() {
 async fn a_directory_that_is_in_use_is_refused() {
     let cluster = Cluster::of(1, CALM).await;
     let transport = cluster.net.transport(1);
-    struct Nothing;
-    impl raft::Machine for Nothing {
-        fn apply(&mut self, _: u64, _: u64, _: &[u8]) -> Bytes {
-            Bytes::new()
-        }
-        fn published(&mut self, _: u64) {}
-        fn snapshot(&self) -> Box<dyn FnOnce() -> std::io::Result<Vec<u8>> + Send> {
-            Box::new(|| Ok(Vec::new()))
-        }
-        fn restore(&mut self, _: u64, _: &[u8]) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let error = Raft::start(cluster.config(1), Nothing, transport).await;
+    let error = Raft::start(cluster.config(1), Fragile, transport).await;
     assert!(matches!(error.unwrap_err(), StartError::InUse { .. }));
 }
 
@@ -244,4 +231,41 @@ async fn a_leader_that_leaves_hands_over_first() {
     cluster.set(1, 2).await;
     cluster.start(old).await;
     assert_eq!(cluster.settled().await[&1], 2);
+}
+
+/// Breaks the rule that `apply` is total.
+struct Fragile;
+
+impl raft::Machine for Fragile {
+    fn apply(&mut self, _: u64, _: u64, data: &[u8]) -> Bytes {
+        assert_ne!(data, b"13", "this one I cannot do");
+        Bytes::new()
+    }
+    fn published(&mut self, _: u64) {}
+    fn snapshot(&self) -> Box<dyn FnOnce() -> std::io::Result<Vec<u8>> + Send> {
+        Box::new(|| Ok(Vec::new()))
+    }
+    fn restore(&mut self, _: u64, _: &[u8]) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_that_panics_stops_its_member_which_says_so() {
+    let cluster = Cluster::new(CALM);
+    let (config, transport) = (cluster.config(1), cluster.net.transport(1));
+    let raft = Raft::start(config, Fragile, transport).await.unwrap();
+    raft.initialize(member(1)).await.unwrap();
+    raft.propose(Bytes::from_static(b"12")).await.unwrap();
+    let error = raft.propose(Bytes::from_static(b"13")).await.unwrap_err();
+    assert_eq!(error, ProposeError::Unknown);
+    let mut status = raft.watch();
+    let failed = status.wait_for(|status| status.failed.is_some());
+    tokio::time::timeout(PATIENCE, failed)
+        .await
+        .unwrap()
+        .unwrap();
+    let error = raft.propose(Bytes::from_static(b"14")).await.unwrap_err();
+    assert_eq!(error, ProposeError::Stopped);
+    raft.shutdown().await;
 }
