@@ -1,5 +1,9 @@
-//! Tests of the whole, in one binary.
+//! The integration tests, in one binary.
 
+mod agent;
+mod api;
 mod cluster;
+mod dependencies;
 mod real;
 mod sim;
+mod tidy;
