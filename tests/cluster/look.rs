@@ -240,7 +240,7 @@ pub(crate) struct Container {
 
 /// The file in which a pretended engine keeps its containers; empty before it has any.
 fn engine_file(state_dir: &Path) -> Result<Value> {
-    match fs::read(state_dir.join("agent").join("fake-engine.json")) {
+    match fs::read(state_dir.join("fake-engine")) {
         Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Ok(json!({"containers": {}, "created": 0}))
