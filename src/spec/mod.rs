@@ -12,6 +12,7 @@ pub mod id;
 pub mod network;
 pub mod node;
 pub mod nullable;
+pub mod parse;
 pub mod policy;
 pub mod service;
 pub mod time;
