@@ -6,5 +6,6 @@
 //! loop, sessions, certificates), `daemon` (puts them together), `cli` (a client of `api`).
 
 pub mod api;
+pub mod cli;
 pub mod spec;
 pub mod state;

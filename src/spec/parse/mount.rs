@@ -122,10 +122,9 @@ impl Options {
                     ));
                 }
             },
-            "volume-driver" => self
-                .driver_config()
-                .insert("Name".to_owned(), json!(value))
-                .map_or((), drop),
+            "volume-driver" => {
+                self.driver_config().insert("Name".to_owned(), json!(value));
+            }
             "volume-opt" => {
                 let (name, value) = value.split_once('=').unwrap_or((value, ""));
                 object(self.driver_config(), "Options").insert(name.to_owned(), json!(value));
