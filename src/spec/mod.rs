@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod config;
 pub mod container;
 pub mod id;
+pub mod image;
 pub mod network;
 pub mod node;
 pub mod nullable;
@@ -16,6 +17,7 @@ pub mod parse;
 pub mod policy;
 pub mod service;
 pub mod time;
+pub mod validate;
 
 pub use cluster::ClusterSpec;
 pub use config::ConfigSpec;
