@@ -7,5 +7,6 @@
 
 pub mod api;
 pub mod cli;
+pub mod daemon;
 pub mod spec;
 pub mod state;

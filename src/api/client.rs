@@ -13,6 +13,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
+use super::wire::{ErrorBody, ErrorCode};
+
 /// The header that carries the id of a request from the CLI to the container.
 pub const REQUEST_ID_HEADER: &str = "x-swarmr-request";
 /// How long an answer may take unless told otherwise.
@@ -53,7 +55,11 @@ pub enum ClientError {
     },
     /// The other side refused.
     #[error("{message}")]
-    Refused { status: StatusCode, message: String },
+    Refused {
+        status: StatusCode,
+        code: Option<ErrorCode>,
+        message: String,
+    },
     /// The answer is not what this version understands.
     #[error("the answer to {request} was not understood")]
     Undecodable {
@@ -302,10 +308,7 @@ impl Client {
         if status.is_success() {
             return Ok(body);
         }
-        Err(ClientError::Refused {
-            status,
-            message: refusal(status, &body),
-        })
+        Err(refusal(status, &body))
     }
 }
 
@@ -344,19 +347,20 @@ fn decode<T: DeserializeOwned>(request: &str, body: &[u8]) -> Result<T, ClientEr
 }
 
 /// What a refusal says: Docker's `{"message": …}`, or whatever the body is.
-fn refusal(status: StatusCode, body: &[u8]) -> String {
-    #[derive(serde::Deserialize)]
-    struct Message {
-        message: String,
-    }
-    let text = match serde_json::from_slice::<Message>(body) {
-        Ok(refusal) => refusal.message,
-        Err(_) => String::from_utf8_lossy(body).trim().to_owned(),
-    };
-    if text.is_empty() {
+fn refusal(status: StatusCode, body: &[u8]) -> ClientError {
+    let error = serde_json::from_slice(body).unwrap_or_else(|_| ErrorBody {
+        message: String::from_utf8_lossy(body).trim().to_owned(),
+        ..ErrorBody::default()
+    });
+    let message = if error.message.is_empty() {
         format!("the daemon answered {status} and said no more")
     } else {
-        text
+        error.message
+    };
+    ClientError::Refused {
+        status,
+        code: error.code,
+        message,
     }
 }
 
@@ -379,14 +383,23 @@ mod tests {
     #[test]
     fn a_refusal_is_told_in_its_own_words() {
         let status = StatusCode::NOT_FOUND;
+        let told = |body: &[u8]| refusal(status, body).to_string();
         assert_eq!(
-            refusal(status, br#"{"message":"service x not found"}"#),
+            told(br#"{"message":"service x not found"}"#),
             "service x not found"
         );
-        assert_eq!(refusal(status, b"plain\n"), "plain");
+        assert_eq!(told(b"plain\n"), "plain");
         assert_eq!(
-            refusal(status, b""),
+            told(b""),
             "the daemon answered 404 Not Found and said no more"
         );
+        let coded = refusal(status, br#"{"message":"m","code":"no-quorum"}"#);
+        assert!(matches!(
+            coded,
+            ClientError::Refused {
+                code: Some(ErrorCode::NoQuorum),
+                ..
+            }
+        ));
     }
 }

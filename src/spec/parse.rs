@@ -13,7 +13,7 @@ pub use pairs::{
     network, placement_preference, scale, sysctl, ulimit,
 };
 pub use port::{PortToRemove, Ports, port, port_to_remove};
-pub use quantity::{bytes, cpus, duration, ratio, swap};
+pub use quantity::{bytes, cpus, duration, ratio};
 
 /// Why a text was not understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

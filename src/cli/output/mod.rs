@@ -9,7 +9,18 @@ pub(crate) mod ports;
 pub(crate) mod table;
 pub(crate) mod template;
 
+use std::fmt;
+
 use serde::Serialize;
+
+/// A text written piece by piece.
+pub(crate) fn text(write: impl FnOnce(&mut String) -> fmt::Result) -> String {
+    let mut text = String::new();
+    match write(&mut text) {
+        // Writing to a string cannot fail.
+        Ok(()) | Err(fmt::Error) => text,
+    }
+}
 
 /// The first twelve characters of an id, as tables show it.
 pub(crate) fn short_id(id: &str) -> &str {

@@ -82,17 +82,6 @@ pub fn bytes(text: &str) -> Result<i64, ParseError> {
         .ok_or_else(wrong)
 }
 
-/// A size of swap: as [`bytes`], or -1 for no limit.
-pub fn swap(text: &str) -> Result<i64, ParseError> {
-    if text == "-1" {
-        return Ok(-1);
-    }
-    bytes(text).map_err(|error| ParseError {
-        allowed: format!("{}, or -1 for no limit", error.allowed),
-        ..error
-    })
-}
-
 /// `0.5`, `2`: CPUs, in units of 10^-9.
 pub fn cpus(text: &str) -> Result<i64, ParseError> {
     let fraction = text.split_once('.').map_or(0, |(_, digits)| digits.len());
@@ -202,9 +191,6 @@ mod tests {
         for text in ["", "m", "-1", "1x", "1mm", "1 000", "99999999p"] {
             assert!(bytes(text).is_err(), "{text}");
         }
-        assert_eq!(swap("-1"), Ok(-1));
-        assert_eq!(swap("1k"), Ok(1024));
-        assert!(swap("-2").is_err());
     }
 
     #[test]
