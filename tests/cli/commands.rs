@@ -348,7 +348,7 @@ fn an_interrupted_wait_leaves_the_operation_going() {
 #[test]
 fn join_tokens_are_shown_and_replaced_in_both_wordings() {
     let swarm = json!({
-        "ID": "or61qt5yov4jm06jyqxgzw3bz", "Version": {"Index": 10},
+        "ID": "0r61qt5yov4jm06jyqxgzw3bz", "Version": {"Index": 10},
         "CreatedAt": "2026-11-23T02:29:23Z", "UpdatedAt": "2026-11-23T02:29:23Z",
         "Spec": {"Name": "default", "Labels": {}},
         "TLSInfo": {"TrustRoot": "PEM"}, "RootRotationInProgress": false,

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use super::context::{Context, filters};
@@ -101,7 +102,9 @@ pub(crate) async fn wait(
     let deadline = flags
         .wait_timeout
         .map(|length| Instant::now() + length.to_std());
-    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+    // From here on an interrupt is told of, not died of.
+    let mut interrupt = signal(SignalKind::interrupt())
+        .map_err(|error| Failure::error(format!("cannot listen for signals: {error}")))?;
     loop {
         if let Some(outcome) = follower.step().await? {
             return outcome;
@@ -111,7 +114,7 @@ pub(crate) async fn wait(
         }
         tokio::select! {
             () = tokio::time::sleep(POLL_PERIOD) => {}
-            _ = &mut interrupt => return Err(interrupted(service)),
+            _ = interrupt.recv() => return Err(interrupted(service)),
         }
     }
 }
