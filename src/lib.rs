@@ -14,6 +14,7 @@ pub mod plan;
 
 pub mod agent;
 pub mod api;
+pub mod cli;
 pub mod clock;
 pub mod daemon;
 pub mod manager;

@@ -3,6 +3,7 @@
 mod agent;
 mod api;
 mod cluster;
+mod cli;
 mod dependencies;
 mod real;
 mod sim;

@@ -14,6 +14,7 @@ pub mod image;
 pub mod network;
 pub mod node;
 pub mod nullable;
+pub mod parse;
 pub mod policy;
 pub mod service;
 pub mod time;
