@@ -13,12 +13,15 @@ use super::order::{Order, Wanted, orders};
 use super::runtime::ListedContainer;
 use super::worker::{Shared, Worker};
 use crate::spec::TaskId;
-use crate::state::assignment::Assignment;
+use crate::state::assignment::{Assignment, Stamp};
 use crate::state::task::TaskState;
 
 pub(super) struct Core {
     pub(super) shared: Shared,
     pub(super) assignment: watch::Receiver<Option<Arc<Assignment>>>,
+    /// The assignment that was on disk. It may be older than what runs here: until a manager has
+    /// spoken, a container that it does not name is left alone.
+    pub(super) kept: Option<Stamp>,
     pub(super) news: mpsc::Receiver<EngineNews>,
 }
 
@@ -122,8 +125,10 @@ impl Core {
         };
         let orders = orders(&assignment, first);
         let assigned: BTreeSet<TaskId> = assignment.tasks.iter().map(|task| task.id).collect();
+        let is_from_disk = self.kept == Some(assignment.stamp);
         let orphans: Vec<TaskId> = listed
             .keys()
+            .filter(|_| !is_from_disk)
             .filter(|task| !assigned.contains(task) && !workers.handles.contains_key(task))
             .copied()
             .collect();

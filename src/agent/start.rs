@@ -243,6 +243,7 @@ impl Parts {
                 look_again: look_again.clone(),
             },
             assignment: assignment.subscribe(),
+            kept: assignment.borrow().as_ref().map(|kept| kept.stamp),
             news,
         };
         let keeper = Keeper {
