@@ -102,7 +102,7 @@ impl Store {
                 Once::Failed(error) => return Err(error),
                 Once::NotTaken(why) if Instant::now() >= deadline => {
                     return Err(lost.map_or_else(
-                        || Unavailable::NoQuorum(why).into(),
+                        || Unavailable::NoQuorum(format!("{}. {why}", self.no_leader())).into(),
                         |lost| ProposeError::Unknown(lost),
                     ));
                 }

@@ -124,10 +124,10 @@ impl State {
     }
 
     fn add_node(&mut self, index: u64, at: Timestamp, add: AddNode) -> Applied {
-        if self.nodes.contains_key(&add.id) {
-            return Err(Rejected::NameTaken {
-                kind: Kind::Node,
-                name: add.id.to_string(),
+        // Proposed again after its first answer was lost: ids are minted for one node each.
+        if let Some(known) = self.nodes.get(&add.id) {
+            return Ok(Reply::Written {
+                version: known.meta.version,
             });
         }
         let node = Node {
