@@ -54,7 +54,7 @@ pub(crate) async fn run(
         done(disable_unit());
     }
     done(stop_daemon(context).await);
-    if let Some(engine) = args.machine.engine.socket() {
+    if let Some(engine) = args.machine.engine_socket() {
         done(empty_engine(context, engine).await);
         for outcome in kernel::clean() {
             done(outcome);
