@@ -1,3 +1,8 @@
-//! All tests that go through public interfaces, in one binary.
+//! The integration tests, in one binary.
 
+mod agent;
 mod api;
+mod dependencies;
+mod real;
+mod sim;
+mod tidy;
