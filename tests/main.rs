@@ -1,4 +1,9 @@
-//! All tests that go through public interfaces, in one binary.
+//! The integration tests, in one binary.
 
+mod agent;
 mod api;
 mod cli;
+mod dependencies;
+mod real;
+mod sim;
+mod tidy;

@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use crate::api::EngineAddress;
-
 /// Settings of one daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DaemonOptions {
@@ -13,8 +11,8 @@ pub struct DaemonOptions {
     pub socket: PathBuf,
     /// Group that may use the socket; where it does not exist, root alone may.
     pub group: String,
-    /// What runs containers.
-    pub engine: EngineAddress,
+    /// The Docker engine's socket; `None` runs the fake runtime.
+    pub engine: Option<PathBuf>,
     /// Goes on beside Docker's own swarm mode on the same engine.
     pub alongside_swarm: bool,
     /// `info`, or levels per module: `info,swarmr::api=debug`.

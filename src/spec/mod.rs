@@ -7,6 +7,7 @@
 
 pub mod cluster;
 pub mod config;
+pub mod constraint;
 pub mod container;
 pub mod id;
 pub mod image;
@@ -21,6 +22,7 @@ pub mod validate;
 
 pub use cluster::ClusterSpec;
 pub use config::ConfigSpec;
+pub use constraint::Constraint;
 pub use container::ContainerSpec;
 pub use id::{ClusterId, ConfigId, NetworkId, NodeId, ServiceId, TaskId};
 pub use network::NetworkSpec;

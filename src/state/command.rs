@@ -97,6 +97,7 @@ pub enum Op {
 }
 
 /// How a user changes a service.
+#[expect(clippy::large_enum_variant, reason = "always behind a box")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ServiceChange {
     Spec(ServiceSpec),

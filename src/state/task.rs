@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use super::object::Meta;
+use super::usage::Reserved;
 use crate::spec::{NetworkId, NodeId, ServiceId, TaskId, Timestamp};
 
 /// One task.
@@ -22,6 +23,12 @@ pub struct Task {
     pub status: TaskStatus,
     /// Its addresses, in the order of the service's networks; given with the node.
     pub attachments: Vec<Attachment>,
+    /// What it takes up of its node; given with the node.
+    #[serde(default)]
+    pub reserved: Reserved,
+    /// When the managers learnt that it runs; `None` when they never did.
+    #[serde(default)]
+    pub running_since: Option<Timestamp>,
     /// What must have happened before a prepared task may start.
     pub gate: Gate,
     /// Earlier attempts of the same slot at the same spec.
@@ -34,6 +41,11 @@ impl Task {
     /// Wanted to run, now or soon.
     pub fn is_wanted(&self) -> bool {
         self.desired <= DesiredState::Running
+    }
+
+    /// Waits for a node to be chosen.
+    pub fn is_unplaced(&self) -> bool {
+        self.node.is_none() && self.is_wanted() && !self.has_ended()
     }
 
     /// Has ended and will never run again.
@@ -137,7 +149,8 @@ pub struct Attachment {
 pub struct Gate {
     /// The restart delay.
     pub not_before: Option<Timestamp>,
-    /// The task of the same slot that must have stopped (stop-first).
+    /// The task of the same slot that it takes the place of. It must have stopped, unless the new
+    /// one was wanted running from the start (start-first).
     pub after: Option<TaskId>,
 }
 

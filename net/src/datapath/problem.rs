@@ -1,0 +1,42 @@
+//! What stands between the data path and what was wanted of it.
+
+use std::error::Error as _;
+
+use thiserror::Error;
+
+use crate::balance::{FirewallError, HoldProblem, NftError, Protocol};
+use crate::dns::ListenProblem;
+use crate::overlay::OverlayProblem;
+
+/// One thing that is not as wanted. The rest was done.
+#[derive(Debug, Error)]
+pub enum Problem {
+    #[error(transparent)]
+    Overlay(#[from] OverlayProblem),
+    #[error(transparent)]
+    Rules(#[from] NftError),
+    #[error(transparent)]
+    Firewall(#[from] FirewallError),
+    /// The port is not published on this host.
+    #[error(transparent)]
+    Hold(#[from] HoldProblem),
+    /// The port is not published on this host.
+    #[error("port {port}/{protocol} carries the overlays themselves")]
+    Reserved { protocol: Protocol, port: u16 },
+    #[error(transparent)]
+    Names(#[from] ListenProblem),
+}
+
+impl Problem {
+    /// The problem with its causes, in one line.
+    pub fn explain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+}

@@ -1,0 +1,249 @@
+//! The task that owns the data path.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use super::{Problem, StartError, Want};
+use crate::balance::{BalanceWant, Firewall, Flows, Holds, Nft, Protocol, render};
+use crate::dns::DnsServer;
+use crate::overlay::{LinkEvents, Overlay, OverlayWant, Plan};
+
+/// Between two comparisons with the kernel.
+const COMPARE_EVERY: Duration = Duration::from_secs(30);
+/// Devices come in bursts: a container's port is several events.
+const EVENTS_SETTLE: Duration = Duration::from_millis(5);
+
+/// What the task is asked to do, and where the answer goes.
+pub(super) enum Request {
+    Apply(Box<Want>, oneshot::Sender<Vec<Problem>>),
+    Reconcile(oneshot::Sender<Vec<Problem>>),
+    Close(oneshot::Sender<()>),
+    Remove(oneshot::Sender<Vec<Problem>>),
+}
+
+/// Everything the data path consists of.
+pub(super) struct Worker {
+    overlay: Overlay,
+    events: LinkEvents,
+    holds: Holds,
+    nft: Nft,
+    firewall: Firewall,
+    dns: DnsServer,
+    /// The last want; nothing is touched before the first one.
+    want: Option<Want>,
+    /// UDP ports that the balancer serves.
+    balanced_udp: BTreeSet<u16>,
+    /// What was wrong last time, in words.
+    problems: watch::Sender<Vec<String>>,
+}
+
+impl Worker {
+    pub(super) fn new(
+        upstreams: &[SocketAddr],
+        problems: watch::Sender<Vec<String>>,
+    ) -> Result<Self, StartError> {
+        Ok(Self {
+            overlay: Overlay::open()?,
+            events: LinkEvents::open()?,
+            holds: Holds::default(),
+            nft: Nft::default(),
+            firewall: Firewall::default(),
+            dns: DnsServer::start(upstreams)?,
+            want: None,
+            balanced_udp: BTreeSet::new(),
+            problems,
+        })
+    }
+
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Request>) {
+        let mut compare = interval_at(Instant::now() + COMPARE_EVERY, COMPARE_EVERY);
+        compare.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                // What is asked goes before what we look after by ourselves.
+                biased;
+                request = inbox.recv() => match request {
+                    Some(Request::Apply(want, answer)) => {
+                        // The caller may have stopped waiting.
+                        let _ = answer.send(self.apply(*want).await);
+                    }
+                    Some(Request::Reconcile(answer)) => {
+                        let _ = answer.send(self.reconcile().await);
+                    }
+                    Some(Request::Remove(answer)) => {
+                        let _ = answer.send(self.remove().await);
+                        return;
+                    }
+                    Some(Request::Close(answer)) => {
+                        self.dns.close().await;
+                        let _ = answer.send(());
+                        return;
+                    }
+                    None => return,
+                },
+                () = self.events.changed() => {
+                    tokio::time::sleep(EVENTS_SETTLE).await;
+                    self.events.settle();
+                    self.overlay.doubt();
+                    self.again().await;
+                }
+                _ = compare.tick() => {
+                    self.reconcile().await;
+                }
+                () = self.nft.look(), if self.nft.is_unseen() => {}
+            }
+        }
+    }
+
+    /// Makes the kernel follow `want`.
+    async fn apply(&mut self, want: Want) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let plan = self.build(&want.overlay, &mut problems).await;
+        let ready = in_place(&want.overlay, plan.as_ref());
+        if let Err(error) = self.firewall.put(&ready).await {
+            problems.push(error.into());
+        }
+        self.balance(&want, &ready, &mut problems).await;
+        self.name(&want, &mut problems);
+        if let Some(plan) = plan {
+            let shrunk = self.overlay.shrink(&want.overlay, &plan).await;
+            problems.extend(shrunk.into_iter().map(Problem::from));
+        }
+        self.want = Some(want);
+        self.tell(&problems);
+        problems
+    }
+
+    /// The growing half of the overlays.
+    async fn build(&mut self, want: &OverlayWant, problems: &mut Vec<Problem>) -> Option<Plan> {
+        let mut found = Vec::new();
+        let mut plan = self.overlay.plan(want, &mut found).await?;
+        let mut failed = self.overlay.grow(want, &plan).await;
+        if !failed.is_empty() {
+            // The devices may have changed since we looked: look again, once.
+            found.clear();
+            plan = self.overlay.plan(want, &mut found).await?;
+            failed = self.overlay.grow(want, &plan).await;
+        }
+        let all = found.into_iter().chain(failed);
+        problems.extend(all.map(Problem::from));
+        Some(plan)
+    }
+
+    async fn balance(&mut self, want: &Want, ready: &OverlayWant, problems: &mut Vec<Problem>) {
+        let mut balance = want.balance.clone();
+        balance.published.retain(|port| {
+            let mut networks = want.overlay.networks.iter();
+            let reserved =
+                port.protocol == Protocol::Udp && networks.any(|network| network.port == port.port);
+            if reserved {
+                problems.push(Problem::Reserved {
+                    protocol: port.protocol,
+                    port: port.port,
+                });
+            }
+            !reserved
+        });
+        let ports: BTreeSet<(Protocol, u16)> = balance
+            .published
+            .iter()
+            .map(|port| (port.protocol, port.port))
+            .collect();
+        let unheld = self.holds.take(&ports);
+        problems.extend(unheld.into_iter().map(Problem::from));
+        let holds = &self.holds;
+        balance
+            .published
+            .retain(|port| holds.has(port.protocol, port.port));
+        match self.nft.put(&render(ready, &balance)).await {
+            Ok(_) => {
+                self.holds.release(&ports);
+                self.take_over_udp(&balance).await;
+            }
+            Err(error) => problems.push(error.into()),
+        }
+    }
+
+    /// A UDP sender that never pauses has a connection from before its port was
+    /// published; forgetting it lets the next packet be balanced.
+    async fn take_over_udp(&mut self, balance: &BalanceWant) {
+        let served: BTreeSet<u16> = balance
+            .published
+            .iter()
+            .filter(|port| port.protocol == Protocol::Udp && !port.backends.is_empty())
+            .map(|port| port.port)
+            .collect();
+        for port in served.difference(&self.balanced_udp) {
+            if let Err(error) = Flows::Before(Protocol::Udp, *port).forget().await {
+                tracing::warn!(%error, port, "older UDP senders are not balanced");
+            }
+        }
+        self.balanced_udp = served;
+    }
+
+    fn name(&mut self, want: &Want, problems: &mut Vec<Problem>) {
+        self.dns.set_table(&want.dns);
+        let gateways = want.dns.networks.iter().map(|network| network.gateway);
+        let unheard = self.dns.set_listeners(&gateways.collect());
+        problems.extend(unheard.into_iter().map(Problem::from));
+    }
+
+    /// Compares everything with the kernel and repairs.
+    async fn reconcile(&mut self) -> Vec<Problem> {
+        self.overlay.doubt();
+        self.firewall.doubt();
+        let repaired = self.nft.repair().await;
+        let mut problems = self.again().await;
+        problems.extend(repaired.err().map(Problem::from));
+        problems
+    }
+
+    /// Applies the last want once more.
+    async fn again(&mut self) -> Vec<Problem> {
+        match self.want.take() {
+            Some(want) => self.apply(want).await,
+            None => Vec::new(),
+        }
+    }
+
+    /// Removes everything.
+    async fn remove(mut self) -> Vec<Problem> {
+        self.overlay.doubt();
+        self.firewall.doubt();
+        let mut problems = self.apply(Want::default()).await;
+        if let Err(error) = self.nft.remove().await {
+            problems.push(error.into());
+        }
+        self.dns.close().await;
+        problems
+    }
+
+    /// Says what is wrong when it is not what was wrong before.
+    fn tell(&self, problems: &[Problem]) {
+        let texts: Vec<String> = problems.iter().map(Problem::explain).collect();
+        self.problems.send_if_modified(|before| {
+            let changed = *before != texts;
+            if changed {
+                for text in texts.iter().filter(|text| !before.contains(text)) {
+                    tracing::warn!("data path: {text}");
+                }
+                *before = texts;
+            }
+            changed
+        });
+    }
+}
+
+/// `want` without the networks that wait for their bridge.
+fn in_place(want: &OverlayWant, plan: Option<&Plan>) -> OverlayWant {
+    let missing = plan.map_or(&[][..], |plan| &plan.missing);
+    let networks = want.networks.iter().enumerate();
+    let present = networks.filter(|(position, _)| !missing.contains(position));
+    OverlayWant {
+        networks: present.map(|(_, network)| network.clone()).collect(),
+    }
+}

@@ -1,0 +1,192 @@
+//! Gives every task of the assignment, and every container of the cluster that is in none, a
+//! worker; passes on orders and the engine's news.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::engine::EngineNews;
+use super::order::{Order, Wanted, orders};
+use super::runtime::ListedContainer;
+use super::worker::{Shared, Worker};
+use crate::spec::TaskId;
+use crate::state::assignment::Assignment;
+use crate::state::task::TaskState;
+
+pub(super) struct Core {
+    pub(super) shared: Shared,
+    pub(super) assignment: watch::Receiver<Option<Arc<Assignment>>>,
+    pub(super) news: mpsc::Receiver<EngineNews>,
+}
+
+struct Handle {
+    wanted: watch::Sender<Wanted>,
+    nudges: watch::Sender<u64>,
+    id: tokio::task::Id,
+}
+
+#[derive(Default)]
+struct Workers {
+    handles: BTreeMap<TaskId, Handle>,
+    running: JoinSet<TaskId>,
+    /// What the engine listed last; `None` until it has answered once. Nothing is created before:
+    /// it might be there already.
+    listed: Option<BTreeMap<TaskId, ListedContainer>>,
+}
+
+impl Core {
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let mut workers = Workers::default();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                Ok(()) = self.assignment.changed() => self.reconcile(&mut workers),
+                Some(news) = self.news.recv() => self.hear(&mut workers, news),
+                Some(ended) = workers.running.join_next_with_id() => {
+                    let id = match &ended {
+                        Ok((id, _)) => *id,
+                        Err(error) => {
+                            tracing::error!(%error, "a task's worker died");
+                            error.id()
+                        }
+                    };
+                    workers.handles.retain(|_, handle| handle.id != id);
+                    if let (Ok((_, task)), Some(listed)) = (ended, &mut workers.listed) {
+                        // Its container is gone.
+                        listed.remove(&task);
+                    }
+                    self.reconcile(&mut workers);
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, workers: &mut Workers, news: EngineNews) {
+        match news {
+            EngineNews::Event(event) => {
+                if let Some(task) = event.task {
+                    workers.nudge(task);
+                }
+            }
+            EngineNews::Back(containers) => {
+                workers.listed = Some(by_task(containers));
+                for handle in workers.handles.values() {
+                    handle.nudges.send_modify(|nudges| *nudges += 1);
+                }
+                self.reconcile(workers);
+            }
+            EngineNews::Compare(containers) => {
+                let listed = by_task(containers);
+                for task in self.doubtful(workers, &listed) {
+                    workers.nudge(task);
+                }
+                workers.listed = Some(listed);
+                self.reconcile(workers);
+            }
+        }
+    }
+
+    /// Tasks of which the engine says something else than was told.
+    fn doubtful(
+        &self,
+        workers: &Workers,
+        listed: &BTreeMap<TaskId, ListedContainer>,
+    ) -> Vec<TaskId> {
+        let facts = self.shared.board.facts();
+        let differs = |task: &TaskId| {
+            let told = facts.get(task).map(|facts| facts.state);
+            let told_running = matches!(told, Some(TaskState::Starting | TaskState::Running));
+            told_running != listed.get(task).is_some_and(|container| container.running)
+        };
+        workers.handles.keys().copied().filter(differs).collect()
+    }
+
+    fn reconcile(&mut self, workers: &mut Workers) {
+        let assignment = self.assignment.borrow_and_update().clone();
+        let (Some(assignment), Some(listed)) = (assignment, &workers.listed) else {
+            return;
+        };
+        let first = |task| match workers
+            .handles
+            .get(&task)
+            .map(|handle| handle.wanted.borrow())
+        {
+            Some(wanted) => match &*wanted {
+                Wanted::Assigned(order) => order.since,
+                Wanted::Gone => assignment.stamp,
+            },
+            None => assignment.stamp,
+        };
+        let orders = orders(&assignment, first);
+        let assigned: BTreeSet<TaskId> = assignment.tasks.iter().map(|task| task.id).collect();
+        let orphans: Vec<TaskId> = listed
+            .keys()
+            .filter(|task| !assigned.contains(task) && !workers.handles.contains_key(task))
+            .copied()
+            .collect();
+        for (task, handle) in &workers.handles {
+            if !assigned.contains(task) {
+                set(&handle.wanted, Wanted::Gone);
+            }
+        }
+        for (task, order) in orders {
+            self.give(workers, task, order);
+        }
+        for task in orphans {
+            tracing::warn!(%task, "removing a container that no task of this node accounts for");
+            self.spawn(workers, task, Wanted::Gone);
+        }
+    }
+
+    fn give(&self, workers: &mut Workers, task: TaskId, order: Order) {
+        let wanted = Wanted::Assigned(Arc::new(order));
+        match workers.handles.get(&task) {
+            Some(handle) => set(&handle.wanted, wanted),
+            None => self.spawn(workers, task, wanted),
+        }
+    }
+
+    fn spawn(&self, workers: &mut Workers, task: TaskId, wanted: Wanted) {
+        let wanted = watch::Sender::new(wanted);
+        let nudges = watch::Sender::new(0);
+        let container = workers
+            .listed
+            .as_ref()
+            .and_then(|listed| Some(listed.get(&task)?.id.clone()));
+        let worker = Worker::new(
+            self.shared.clone(),
+            task,
+            wanted.subscribe(),
+            nudges.subscribe(),
+            container,
+        );
+        let id = workers.running.spawn(worker.run()).id();
+        workers.handles.insert(task, Handle { wanted, nudges, id });
+    }
+}
+
+impl Workers {
+    fn nudge(&self, task: TaskId) {
+        if let Some(handle) = self.handles.get(&task) {
+            handle.nudges.send_modify(|nudges| *nudges += 1);
+        }
+    }
+}
+
+fn set(wanted: &watch::Sender<Wanted>, next: Wanted) {
+    wanted.send_if_modified(|wanted| {
+        let modified = *wanted != next;
+        *wanted = next;
+        modified
+    });
+}
+
+fn by_task(containers: Vec<ListedContainer>) -> BTreeMap<TaskId, ListedContainer> {
+    containers
+        .into_iter()
+        .filter_map(|container| Some((container.task?, container)))
+        .collect()
+}

@@ -1,0 +1,85 @@
+//! The worker half of a node: runs the tasks that the managers assigned to it. Layer: shell.
+//!
+//! An agent cannot decide. It gets whole, stamped [`Assignment`]s and says what became of them in
+//! [`TaskReport`]s. Without any manager it goes on with the last assignment it was given, also
+//! after a restart. The daemon starts it; manager sessions feed it.
+//!
+//! Who does what: `core` gives each task a `worker`, which asks `step` (pure) what to do next and
+//! does it through the [`Runtime`]; `keeper` makes networks and tables follow `wants` (pure)
+//! through the [`NetworkDriver`]; `engine` watches the container engine; `board` collects what is
+//! to be reported; `store` keeps it on disk.
+//!
+//! [`Assignment`]: crate::state::assignment::Assignment
+//! [`TaskReport`]: crate::state::command::TaskReport
+
+mod backoff;
+mod board;
+mod bounded;
+pub mod container;
+mod core;
+pub mod docker;
+mod engine;
+pub mod fake;
+mod keeper;
+mod leave;
+mod limit;
+pub mod net_driver;
+pub mod network;
+mod order;
+mod progress;
+pub mod runtime;
+pub(crate) mod session;
+mod start;
+mod step;
+mod store;
+mod template;
+pub mod wants;
+mod worker;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::spec::Timestamp;
+
+pub use bounded::Deadlines;
+pub use docker::Docker;
+pub use engine::EngineState;
+pub use fake::FakeRuntime;
+pub use leave::remove_everything;
+pub use net_driver::NetDriver;
+pub use network::{FakeNetworkDriver, NetworkDriver, NetworkWants};
+pub use order::{bridge_name, engine_name};
+pub use runtime::{Runtime, RuntimeError};
+pub use start::{Agent, AgentConfig, Taken};
+pub use store::StoreError;
+pub use wants::Underlay;
+
+/// Tells the time. The system's, or a test's.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+
+impl Clock {
+    pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    /// The system's clock.
+    pub fn system() -> Self {
+        Self::new(|| {
+            let since_epoch = std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .unwrap_or_default();
+            Timestamp(i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX))
+        })
+    }
+
+    pub fn now(&self) -> Timestamp {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock")
+    }
+}

@@ -1,0 +1,96 @@
+//! The agent on a real engine.
+
+use std::collections::BTreeSet;
+
+use swarmr::agent::{Docker, FakeNetworkDriver, Runtime};
+use swarmr::state::assignment::Want;
+use swarmr::state::task::TaskState;
+
+use super::engine;
+use super::fixture::{Fixture, eventually, reaches, report_of};
+
+#[tokio::test]
+async fn tasks_run_are_adopted_by_a_new_agent_and_go() {
+    let Some(engine) = engine::engine().await else {
+        return;
+    };
+    let docker = || Docker::new(&engine.socket());
+    let mut fixture = Fixture::new();
+    let dir = tempfile::tempdir().unwrap();
+    let driver = FakeNetworkDriver::default();
+    let network = fixture.network(201);
+    let serve = fixture.service(engine::SERVE, &[]);
+    let broken = fixture.service(engine::TOOLS, &["/bin/false"]);
+    let tasks: Vec<_> = (0..4).map(|_| fixture.task(serve, &[network])).collect();
+    let failing = fixture.task(broken, &[network]);
+
+    let agent = fixture.start(dir.path(), docker(), &driver);
+    agent.assign(fixture.assignment());
+    for task in &tasks {
+        reaches(&agent, *task, TaskState::Running).await;
+    }
+    let failed = reaches(&agent, failing, TaskState::Failed).await;
+    assert_eq!(failed.err, "task: non-zero exit (1)");
+    agent.close().await;
+
+    let before = ids(&docker(), &fixture).await;
+    assert_eq!(before.len(), 5);
+    let agent = fixture.start(dir.path(), docker(), &driver);
+    fixture.want(tasks[0], Want::Stopped);
+    agent.assign(fixture.assignment());
+    reaches(&agent, tasks[0], TaskState::Shutdown).await;
+    for task in &tasks[1..] {
+        reaches(&agent, *task, TaskState::Running).await;
+    }
+    assert_eq!(ids(&docker(), &fixture).await, before);
+
+    for task in tasks.into_iter().chain([failing]) {
+        fixture.forget(task);
+    }
+    fixture.networks.clear();
+    agent.assign(fixture.assignment());
+    eventually("nothing is left", async || {
+        let docker = docker();
+        let containers = docker.list(fixture.cluster).await.unwrap();
+        let networks = docker.list_networks(fixture.cluster).await.unwrap();
+        (containers.is_empty() && networks.is_empty()).then_some(())
+    })
+    .await;
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn an_engine_killed_with_live_restore_on_changes_nothing() {
+    if engine::engine().await.is_none() {
+        return;
+    }
+    let engine = engine::own_engine().await;
+    let mut fixture = Fixture::new();
+    let dir = tempfile::tempdir().unwrap();
+    let driver = FakeNetworkDriver::default();
+    let network = fixture.network(202);
+    let serve = fixture.service(engine::SERVE, &[]);
+    let task = fixture.task(serve, &[network]);
+    let agent = fixture.start(dir.path(), Docker::new(&engine.socket()), &driver);
+    agent.assign(fixture.assignment());
+    let before = reaches(&agent, task, TaskState::Running).await;
+
+    let mut state = agent.engine();
+    engine.kill().await;
+    state.wait_for(|engine| !engine.up).await.unwrap();
+    let later = fixture.task(serve, &[network]);
+    agent.assign(fixture.assignment());
+    engine.start().await;
+    state.wait_for(|engine| engine.up).await.unwrap();
+    reaches(&agent, later, TaskState::Running).await;
+    assert_eq!(report_of(&agent, task), Some(before));
+    agent.close().await;
+}
+
+async fn ids(docker: &Docker, fixture: &Fixture) -> BTreeSet<String> {
+    let containers = docker.list(fixture.cluster).await.unwrap();
+    containers
+        .into_iter()
+        .map(|container| container.id)
+        .collect()
+}

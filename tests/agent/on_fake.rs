@@ -1,0 +1,546 @@
+//! The agent on a pretended engine.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use swarmr::agent::fake::Delays;
+use swarmr::agent::runtime::Health;
+use swarmr::agent::{Deadlines, FakeNetworkDriver, FakeRuntime, Taken, remove_everything};
+use swarmr::spec::TaskId;
+use swarmr::state::assignment::{Stamp, Want};
+use swarmr::state::task::TaskState;
+
+use super::fixture::{Fixture, eventually, reaches, report_of};
+
+struct Node {
+    fixture: Fixture,
+    engine: FakeRuntime,
+    driver: FakeNetworkDriver,
+    dir: tempfile::TempDir,
+}
+
+impl Node {
+    fn new() -> Self {
+        Self {
+            fixture: Fixture::new(),
+            engine: FakeRuntime::default(),
+            driver: FakeNetworkDriver::default(),
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn start(&self) -> swarmr::agent::Agent {
+        self.fixture
+            .start(self.dir.path(), self.engine.clone(), &self.driver)
+    }
+
+    /// One service with one task on one network.
+    fn with_task(image: &str) -> (Self, TaskId) {
+        let mut node = Self::new();
+        let network = node.fixture.network(1);
+        let service = node.fixture.service(image, &[]);
+        let task = node.fixture.task(service, &[network]);
+        (node, task)
+    }
+}
+
+#[tokio::test]
+async fn a_task_is_created_on_its_networks_and_runs() {
+    let (mut node, task) = Node::with_task("web:1");
+    let agent = node.start();
+    assert_eq!(agent.assign(node.fixture.assignment()), Taken::Newest);
+    let report = reaches(&agent, task, TaskState::Running).await;
+    let container = report.container.unwrap();
+    let containers = node.engine.containers();
+    assert_eq!(containers.len(), 1);
+    assert_eq!(containers[0].id, container.id);
+    assert_eq!(containers[0].pid, container.pid);
+    assert_eq!(containers[0].name, format!("s0.1.{task}"));
+    assert_eq!(
+        containers[0].addresses.values().collect::<Vec<_>>(),
+        ["10.91.1.10".parse::<std::net::Ipv4Addr>().unwrap()]
+            .iter()
+            .collect::<Vec<_>>()
+    );
+    let label = |name: &str| containers[0].labels.get(name).cloned();
+    assert_eq!(label("com.docker.swarm.task.id"), Some(task.to_string()));
+    assert_eq!(
+        label("io.swarmr.cluster"),
+        Some(node.fixture.cluster.to_string())
+    );
+    assert_eq!(agent.describe().hostname, "h1");
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn every_state_on_the_way_is_told_or_overtaken_in_order() {
+    let (mut node, task) = Node::with_task("web:1");
+    let agent = node.start();
+    agent.assign(node.fixture.assignment());
+    let mut states = Vec::new();
+    while states.last() != Some(&TaskState::Running) {
+        for report in agent.next_reports().await {
+            assert_eq!(report.task, task);
+            states.push(report.state);
+        }
+    }
+    assert!(states.is_sorted(), "{states:?}");
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn the_tables_are_in_force_before_a_task_is_told_to_run() {
+    let (mut node, task) = Node::with_task("web:1");
+    node.driver.set_failing(true);
+    let agent = node.start();
+    let assignment = node.fixture.assignment();
+    agent.assign(assignment.clone());
+    let waiting = eventually("the reason is told", async || {
+        report_of(&agent, task).filter(|report| report.err.contains("told to fail"))
+    })
+    .await;
+    assert_eq!(waiting.state, TaskState::Ready);
+    assert_eq!(node.engine.running(), 0);
+    assert_eq!(*agent.applied().borrow(), Stamp::default());
+    node.driver.set_failing(false);
+    let running = reaches(&agent, task, TaskState::Running).await;
+    assert_eq!(running.err, "");
+    assert_eq!(*agent.applied().borrow(), assignment.stamp);
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn an_older_assignment_and_another_nodes_are_ignored() {
+    let (mut node, task) = Node::with_task("web:1");
+    let agent = node.start();
+    let older = node.fixture.assignment();
+    node.fixture.want(task, Want::Ready);
+    let newer = node.fixture.assignment();
+    assert_eq!(agent.assign(newer.clone()), Taken::Newest);
+    assert_eq!(agent.assign(older), Taken::Stale);
+    assert_eq!(agent.assign(newer), Taken::Stale);
+    assert_eq!(agent.assign(Fixture::new().assignment()), Taken::NotOurs);
+    reaches(&agent, task, TaskState::Ready).await;
+    assert_eq!(node.engine.running(), 0);
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn a_prepared_task_starts_when_it_is_wanted() {
+    let (mut node, task) = Node::with_task("web:1");
+    node.fixture.want(task, Want::Ready);
+    let agent = node.start();
+    agent.assign(node.fixture.assignment());
+    reaches(&agent, task, TaskState::Ready).await;
+    node.fixture.want(task, Want::Running);
+    agent.assign(node.fixture.assignment());
+    reaches(&agent, task, TaskState::Running).await;
+    assert_eq!(node.engine.created(), 1);
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn a_stopped_task_is_shut_down_and_its_container_kept_until_it_is_forgotten() {
+    let (mut node, task) = Node::with_task("web:1");
+    let agent = node.start();
+    agent.assign(node.fixture.assignment());
+    reaches(&agent, task, TaskState::Running).await;
+    node.fixture.want(task, Want::Draining);
+    agent.assign(node.fixture.assignment());
+    let mut applied = agent.applied();
+    applied.wait_for(|stamp| stamp.revision == 2).await.unwrap();
+    assert_eq!(node.engine.running(), 1);
+    node.fixture.want(task, Want::Stopped);
+    agent.assign(node.fixture.assignment());
+    reaches(&agent, task, TaskState::Shutdown).await;
+    assert_eq!(node.engine.containers().len(), 1);
+    node.fixture.forget(task);
+    agent.assign(node.fixture.assignment());
+    eventually("the container is removed", async || {
+        node.engine.containers().is_empty().then_some(())
+    })
+    .await;
+    eventually("nothing is told of it", async || {
+        agent.full_report().is_empty().then_some(())
+    })
+    .await;
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn a_removed_task_is_told_to_be_shut_down_and_loses_its_container() {
+    let (mut node, task) = Node::with_task("web:1");
+    let agent = node.start();
+    agent.assign(node.fixture.assignment());
+    reaches(&agent, task, TaskState::Running).await;
+    node.fixture.want(task, Want::Removed);
+    agent.assign(node.fixture.assignment());
+    reaches(&agent, task, TaskState::Shutdown).await;
+    eventually("the container is removed", async || {
+        node.engine.containers().is_empty().then_some(())
+    })
+    .await;
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn a_network_that_leaves_the_assignment_is_removed_after_its_last_container() {
+    let (mut node, task) = Node::with_task("web:1");
+    let agent = node.start();
+    agent.assign(node.fixture.assignment());
+    reaches(&agent, task, TaskState::Running).await;
+    assert_eq!(node.engine.networks().len(), 1);
+    node.fixture.forget(task);
+    node.fixture.networks.clear();
+    agent.assign(node.fixture.assignment());
+    eventually("the network is removed", async || {
+        node.engine.networks().is_empty().then_some(())
+    })
+    .await;
+    assert!(node.driver.applied().unwrap().overlay.networks.is_empty());
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn a_new_agent_adopts_what_runs_without_any_manager() {
+    let (mut node, task) = Node::with_task("web:1");
+    let agent = node.start();
+    agent.assign(node.fixture.assignment());
+    let before = reaches(&agent, task, TaskState::Running).await;
+    agent.close().await;
+    assert_eq!(node.engine.running(), 1);
+
+    // `close` put everything on disk; no assignment comes now.
+    let agent = node.start();
+    let after = reaches(&agent, task, TaskState::Running).await;
+    assert_eq!(after, before);
+    let mut applied = agent.applied();
+    applied.wait_for(|stamp| stamp.revision == 1).await.unwrap();
+    assert_eq!(node.engine.created(), 1);
+    // It looks after what it adopted.
+    node.engine.exit(task, 7);
+    let failed = reaches(&agent, task, TaskState::Failed).await;
+    assert_eq!(failed.err, "task: non-zero exit (7)");
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn a_container_is_found_again_when_everything_on_disk_is_lost() {
+    let (mut node, task) = Node::with_task("web:1");
+    let agent = node.start();
+    agent.assign(node.fixture.assignment());
+    reaches(&agent, task, TaskState::Running).await;
+    // Dropped, not closed: nothing is written any more.
+    drop(agent);
+    node.dir = tempfile::tempdir().unwrap();
+    let agent = node.start();
+    agent.assign(node.fixture.assignment());
+    reaches(&agent, task, TaskState::Running).await;
+    assert_eq!(node.engine.created(), 1);
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn a_container_that_died_while_no_agent_was_there_is_a_failure_and_is_not_run_again() {
+    let (mut node, task) = Node::with_task("web:1");
+    let agent = node.start();
+    agent.assign(node.fixture.assignment());
+    reaches(&agent, task, TaskState::Running).await;
+    agent.close().await;
+    node.engine.remove_behind_our_back(task);
+    let agent = node.start();
+    let failed = reaches(&agent, task, TaskState::Failed).await;
+    assert_eq!(failed.err, "the container was removed");
+    assert_eq!(node.engine.created(), 1);
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn containers_of_the_cluster_that_no_task_accounts_for_are_removed() {
+    let (mut node, task) = Node::with_task("web:1");
+    let agent = node.start();
+    agent.assign(node.fixture.assignment());
+    reaches(&agent, task, TaskState::Running).await;
+    agent.close().await;
+    // The node comes back to an assignment without the task.
+    node.dir = tempfile::tempdir().unwrap();
+    node.fixture.forget(task);
+    let agent = node.start();
+    agent.assign(node.fixture.assignment());
+    eventually("the orphan is removed", async || {
+        node.engine.containers().is_empty().then_some(())
+    })
+    .await;
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn an_image_that_exits_at_once_is_a_failure_and_one_that_cannot_be_had_a_rejection() {
+    let mut node = Node::new();
+    let states = [
+        ("broken:1", TaskState::Failed, "task: non-zero exit (1)"),
+        ("once:1", TaskState::Complete, ""),
+        ("missing:1", TaskState::Rejected, "not found"),
+        (
+            "unstartable:1",
+            TaskState::Failed,
+            "executable file not found",
+        ),
+    ];
+    let tasks: Vec<TaskId> = states
+        .iter()
+        .map(|(image, _, _)| {
+            let service = node.fixture.service(image, &[]);
+            node.fixture.task(service, &[])
+        })
+        .collect();
+    let agent = node.start();
+    agent.assign(node.fixture.assignment());
+    for (task, (image, state, err)) in tasks.into_iter().zip(states) {
+        let report = reaches(&agent, task, state).await;
+        assert!(report.err.contains(err), "{image}: {}", report.err);
+    }
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn a_spec_that_cannot_be_made_a_container_is_rejected_with_the_reason() {
+    let mut node = Node::new();
+    let service = node.fixture.service_of(swarmr::spec::ContainerSpec {
+        image: "web:1".to_owned(),
+        env: vec!["SLOT={{.Task.Nope}}".to_owned()],
+        ..Default::default()
+    });
+    let task = node.fixture.task(service, &[]);
+    let agent = node.start();
+    agent.assign(node.fixture.assignment());
+    let rejected = reaches(&agent, task, TaskState::Rejected).await;
+    assert!(rejected.err.contains(".Task.Nope"), "{}", rejected.err);
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn a_task_with_a_health_check_runs_once_it_is_healthy_and_is_stopped_when_it_is_not() {
+    let mut node = Node::new();
+    let network = node.fixture.network(1);
+    let service = node.fixture.checked_service("starting:1");
+    let task = node.fixture.task(service, &[network]);
+    let agent = node.start();
+    agent.assign(node.fixture.assignment());
+    reaches(&agent, task, TaskState::Starting).await;
+    eventually("it is started", async || {
+        (node.engine.running() == 1).then_some(())
+    })
+    .await;
+    node.engine.set_health(task, Health::Healthy);
+    reaches(&agent, task, TaskState::Running).await;
+    node.engine.set_health(task, Health::Unhealthy);
+    let failed = reaches(&agent, task, TaskState::Failed).await;
+    assert!(failed.err.contains("unhealthy container"), "{}", failed.err);
+    assert_eq!(node.engine.running(), 0);
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn a_call_that_hangs_holds_up_its_own_task_only() {
+    let mut node = Node::new();
+    let hanging: Vec<TaskId> = (0..12)
+        .map(|_| {
+            let service = node.fixture.service("hang-create:1", &[]);
+            node.fixture.task(service, &[])
+        })
+        .collect();
+    let service = node.fixture.service("web:1", &[]);
+    let running: Vec<TaskId> = (0..12).map(|_| node.fixture.task(service, &[])).collect();
+    let mut config = node.fixture.config(node.dir.path());
+    config.concurrent_starts = 2;
+    config.deadlines = Deadlines {
+        change: Duration::from_millis(200),
+        ..Deadlines::default()
+    };
+    let agent = swarmr::agent::Agent::start(
+        config,
+        std::sync::Arc::new(node.engine.clone()),
+        std::sync::Arc::new(node.driver.clone()),
+    )
+    .unwrap();
+    agent.assign(node.fixture.assignment());
+    for task in running {
+        reaches(&agent, task, TaskState::Running).await;
+    }
+    for task in hanging {
+        let rejected = reaches(&agent, task, TaskState::Rejected).await;
+        assert!(
+            rejected.err.contains("create container took longer"),
+            "{}",
+            rejected.err
+        );
+    }
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn an_engine_that_goes_away_and_comes_back_with_its_containers_changes_nothing() {
+    let (mut node, task) = Node::with_task("web:1");
+    let agent = node.start();
+    agent.assign(node.fixture.assignment());
+    let before = reaches(&agent, task, TaskState::Running).await;
+    let mut engine = agent.engine();
+    node.engine.go_down(true);
+    engine.wait_for(|engine| !engine.up).await.unwrap();
+    // Meanwhile it takes assignments, and its tables follow.
+    node.fixture.set_serving(task);
+    agent.assign(node.fixture.assignment());
+    let mut applied = agent.applied();
+    applied.wait_for(|stamp| stamp.revision == 2).await.unwrap();
+    node.engine.come_back();
+    engine.wait_for(|engine| engine.up).await.unwrap();
+    let service = node.fixture.service("web:1", &[]);
+    let later = node.fixture.task(service, &[]);
+    agent.assign(node.fixture.assignment());
+    reaches(&agent, later, TaskState::Running).await;
+    assert_eq!(report_of(&agent, task), Some(before));
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn containers_that_die_with_their_engine_are_failures_when_it_is_back() {
+    let (mut node, task) = Node::with_task("web:1");
+    let agent = node.start();
+    agent.assign(node.fixture.assignment());
+    reaches(&agent, task, TaskState::Running).await;
+    node.engine.go_down(false);
+    let mut engine = agent.engine();
+    engine.wait_for(|engine| !engine.up).await.unwrap();
+    assert_eq!(report_of(&agent, task).unwrap().state, TaskState::Running);
+    node.engine.come_back();
+    let failed = reaches(&agent, task, TaskState::Failed).await;
+    assert_eq!(failed.err, "task: non-zero exit (137)");
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn a_dead_container_is_out_of_this_nodes_tables_before_any_manager_knows() {
+    let (mut node, task) = Node::with_task("web:1");
+    let agent = node.start();
+    agent.assign(node.fixture.assignment());
+    reaches(&agent, task, TaskState::Running).await;
+    node.fixture.set_serving(task);
+    agent.assign(node.fixture.assignment());
+    let backends = || node.driver.applied().unwrap().balance.backends();
+    let address = "10.91.1.10".parse().unwrap();
+    eventually("it is balanced to", async || {
+        (backends() == BTreeSet::from([address])).then_some(())
+    })
+    .await;
+    node.engine.exit(task, 1);
+    eventually("it is not balanced to", async || {
+        backends().is_empty().then_some(())
+    })
+    .await;
+    // Its address is still its own; connections to it are forgotten when the managers let go.
+    assert!(node.driver.forgotten().is_empty());
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn connections_to_a_backend_are_forgotten_when_nobody_holds_its_address() {
+    let (mut node, task) = Node::with_task("web:1");
+    let agent = node.start();
+    node.fixture.set_serving(task);
+    agent.assign(node.fixture.assignment());
+    reaches(&agent, task, TaskState::Running).await;
+    node.fixture.forget(task);
+    agent.assign(node.fixture.assignment());
+    eventually("its connections are forgotten", async || {
+        (node.driver.forgotten() == ["10.91.1.10".parse::<std::net::Ipv4Addr>().unwrap()])
+            .then_some(())
+    })
+    .await;
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn a_subnet_that_is_taken_here_holds_up_the_task_with_the_reason() {
+    let (mut node, task) = Node::with_task("web:1");
+    node.engine.occupy("10.91.0.0/16".parse().unwrap());
+    let agent = node.start();
+    agent.assign(node.fixture.assignment());
+    let waiting = eventually("the reason is told", async || {
+        report_of(&agent, task).filter(|report| report.err.contains("overlaps 10.91.0.0/16"))
+    })
+    .await;
+    assert_eq!(waiting.state, TaskState::Preparing);
+    // Networks of the node that are not affected are.
+    assert_eq!(node.engine.created(), 0);
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn an_engine_kept_in_a_file_survives_the_process() {
+    let (mut node, task) = Node::with_task("web:1");
+    let file = node.dir.path().join("engine.json");
+    let open = || FakeRuntime::open(file.clone(), Delays::default()).unwrap();
+    node.engine = open();
+    let agent = node.start();
+    agent.assign(node.fixture.assignment());
+    reaches(&agent, task, TaskState::Running).await;
+    drop(agent);
+    node.engine = open();
+    assert_eq!(node.engine.running(), 1);
+    let agent = node.start();
+    agent.assign(node.fixture.assignment());
+    reaches(&agent, task, TaskState::Running).await;
+    assert_eq!(node.engine.created(), 1);
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn a_node_that_leaves_keeps_nothing_of_the_cluster() {
+    let (mut node, task) = Node::with_task("web:1");
+    let agent = node.start();
+    agent.assign(node.fixture.assignment());
+    reaches(&agent, task, TaskState::Running).await;
+    agent.close().await;
+    remove_everything(
+        std::sync::Arc::new(node.engine.clone()),
+        &node.driver,
+        node.fixture.cluster,
+    )
+    .await
+    .unwrap();
+    assert!(node.engine.containers().is_empty());
+    assert!(node.engine.networks().is_empty());
+    assert_eq!(
+        node.driver.applied(),
+        Some(swarmr::agent::NetworkWants::default())
+    );
+}
+
+#[tokio::test]
+async fn hundreds_of_tasks_come_and_go() {
+    let mut node = Node::new();
+    let service = node.fixture.service("web:1", &[]);
+    let tasks: Vec<TaskId> = (0..200).map(|_| node.fixture.task(service, &[])).collect();
+    let agent = node.start();
+    agent.assign(node.fixture.assignment());
+    eventually("all run", async || {
+        let reports = agent.full_report();
+        let running = reports
+            .iter()
+            .filter(|report| report.state == TaskState::Running)
+            .count();
+        (running == tasks.len()).then_some(())
+    })
+    .await;
+    assert_eq!(node.engine.created(), 200);
+    for task in tasks {
+        node.fixture.forget(task);
+    }
+    agent.assign(node.fixture.assignment());
+    eventually("all are gone", async || {
+        (node.engine.containers().is_empty() && agent.full_report().is_empty()).then_some(())
+    })
+    .await;
+    agent.close().await;
+}
