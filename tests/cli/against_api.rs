@@ -376,7 +376,7 @@ fn differences(path: &str, ours: &Value, theirs: &Value) -> Vec<String> {
 }
 
 /// Takes out `{}`, `[]`, `null` and the `false` and `0` that one client writes and the other
-/// leaves out.
+/// leaves out, and sorts what Docker's client writes in any order.
 fn drop_empty(value: &mut Value) {
     if let Value::Array(items) = value {
         items.iter_mut().for_each(drop_empty);
@@ -384,6 +384,9 @@ fn drop_empty(value: &mut Value) {
     if let Value::Object(entries) = value {
         for entry in entries.values_mut() {
             drop_empty(entry);
+        }
+        if let Some(Value::Array(env)) = entries.get_mut("Env") {
+            env.sort_by_key(ToString::to_string);
         }
         entries.retain(|_, entry| match entry {
             Value::Null => false,
