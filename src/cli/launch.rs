@@ -121,7 +121,7 @@ fn daemon_arguments(global: &Global, machine: &MachineFlags) -> Vec<String> {
         "--socket".to_owned(),
         absolute(&global.socket()),
         "--engine".to_owned(),
-        machine.engine.as_argument(),
+        machine.engine.to_string(),
         "--log-level".to_owned(),
         global.log_level.clone(),
         "--log-format".to_owned(),
@@ -237,7 +237,7 @@ mod tests {
         let daemon = crate::cli::options::daemon_args(&again.global, flags);
         assert_eq!(daemon.socket, PathBuf::from("/a/s"));
         assert_eq!(daemon.state_dir, PathBuf::from("/a/d"));
-        assert_eq!(daemon.engine, None);
+        assert_eq!(daemon.engine, crate::api::EngineAddress::Fake);
         assert!(daemon.detached && daemon.log_json);
     }
 

@@ -56,13 +56,13 @@ fn write_service(
             writeln!(text, " PublishedPort = {}", port.published_port)?;
             writeln!(text, "  Protocol = {}", word(&port.protocol))?;
             writeln!(text, "  TargetPort = {}", port.target_port)?;
-            writeln!(text, "  PublishMode = {}", word(&port.publish_mode))?;
+            writeln!(text, "  PublishMode = {} ", word(&port.publish_mode))?;
         }
     }
     if let Some(healthcheck) = &spec.task_template.container_spec.healthcheck {
         write_healthcheck(text, healthcheck)?;
     }
-    Ok(())
+    writeln!(text)
 }
 
 fn write_mode(text: &mut String, mode: &Mode) -> Result {
@@ -97,7 +97,11 @@ fn write_update_status(text: &mut String, update: &UpdateStatus, now: Timestamp)
     if let Some(started) = update.started_at {
         writeln!(text, " Started:\t{}", age::ago(started, now))?;
     }
-    if let Some(completed) = update.completed_at {
+    // As Docker shows it: a rollback has no time of completion here.
+    if let Some(completed) = update
+        .completed_at
+        .filter(|_| word(&update.state) == "completed")
+    {
         writeln!(text, " Completed:\t{}", age::ago(completed, now))?;
     }
     writeln!(text, " Message:\t{}", update.message)
@@ -217,10 +221,18 @@ fn write_resources(text: &mut String, service: &Service) -> Result {
             }
         }
     }
-    writeln!(text, "Resources:")?;
     let Some(resources) = &template.resources else {
         return Ok(());
     };
+    let empty = |amounts: &Option<Resources>| {
+        amounts
+            .as_ref()
+            .is_none_or(|amounts| *amounts == Resources::default())
+    };
+    if empty(&resources.reservations) && empty(&resources.limits) {
+        return Ok(());
+    }
+    writeln!(text, "Resources:")?;
     write_amounts(text, "Reservations", resources.reservations.as_ref())?;
     write_amounts(text, "Limits", resources.limits.as_ref())
 }
@@ -377,12 +389,13 @@ Ports:
  PublishedPort = 8080
   Protocol = tcp
   TargetPort = 80
-  PublishMode = ingress
+  PublishMode = ingress 
 Healthcheck:
  Interval = 5s
  Tests:
 \t Test = CMD-SHELL
 \t Test = true
+
 ";
         assert_eq!(service(&whole, &[network], now), want);
     }
