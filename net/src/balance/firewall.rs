@@ -40,12 +40,11 @@ impl Firewall {
             return Ok(());
         }
         self.known = None;
-        let Some(listing) = list().await? else {
-            return Ok(());
-        };
-        let have: Vec<String> = listing.lines().filter_map(own_rule).collect();
-        if have != want {
-            restore(&change(&have, &want)).await?;
+        if let Some(listing) = list().await? {
+            let have: Vec<String> = listing.lines().filter_map(own_rule).collect();
+            if have != want {
+                restore(&change(&have, &want)).await?;
+            }
         }
         self.known = Some(want);
         Ok(())

@@ -23,6 +23,8 @@ pub struct Nft {
     put: Option<Ruleset>,
     /// How the kernel printed it, once we looked.
     seen: Option<String>,
+    /// Whether we tried to look since the last change.
+    looked: bool,
 }
 
 impl Nft {
@@ -72,15 +74,20 @@ impl Nft {
         tracing::warn!("the packet filter rules were changed by someone else; restoring them");
         self.put = None;
         self.put(&want).await?;
-        self.seen = list().await.ok();
+        self.look().await;
         Ok(true)
     }
 
-    /// Takes note of how the kernel prints what was just put there.
+    /// Takes note of how the kernel prints what was put there: for idle times,
+    /// once after each change. May be dropped before it is done.
     pub async fn look(&mut self) {
-        if self.put.is_some() && self.seen.is_none() {
-            self.seen = list().await.ok();
-        }
+        self.seen = list().await.ok();
+        self.looked = true;
+    }
+
+    /// Whether [`look`](Self::look) has anything to see.
+    pub fn is_unseen(&self) -> bool {
+        self.put.is_some() && !self.looked
     }
 
     /// Removes the table.
@@ -94,6 +101,7 @@ impl Nft {
     fn settle(&mut self, want: &Ruleset) {
         self.put = Some(want.clone());
         self.seen = None;
+        self.looked = false;
     }
 }
 

@@ -160,10 +160,12 @@ fn add_balancing(ruleset: &mut Ruleset) {
 /// its own call, and addresses that mean something else on another host.
 fn add_self_calls(networks: &[NetworkWant], balance: &BalanceWant, ruleset: &mut Ruleset) {
     let mut own = Collection::new("ipv4_addr . ipv4_addr");
+    let remotes: BTreeSet<Ipv4Addr> = networks
+        .iter()
+        .flat_map(|network| network.remotes.iter().map(|remote| remote.ip))
+        .collect();
     for backend in balance.backends() {
-        let network = network_of(networks, backend);
-        let local = network.is_some_and(|it| it.remotes.iter().all(|remote| remote.ip != backend));
-        if local {
+        if network_of(networks, backend).is_some() && !remotes.contains(&backend) {
             own.insert(format!("{backend} . {backend}"));
         }
     }
@@ -184,10 +186,9 @@ fn add_self_calls(networks: &[NetworkWant], balance: &BalanceWant, ruleset: &mut
 fn add_return_path(networks: &[NetworkWant], ruleset: &mut Ruleset) {
     let mut marks = Collection::new("ether_addr : mark");
     let mut macs = Collection::new("ifname . mark : ether_addr");
-    let mut rules = vec!["ether daddr set iifname . ct mark map @peer_macs accept".to_owned()];
+    let mut gateways = Collection::new("mark : ipv4_addr");
     for network in networks {
         let bridge = quoted(&network.bridge);
-        let mut gateways = Collection::new("mark : ipv4_addr");
         for peer in &network.peers {
             let mac = mac_of(peer.gateway);
             let mark = format!("{:#010x}", peer.gateway.to_bits());
@@ -195,16 +196,22 @@ fn add_return_path(networks: &[NetworkWant], ruleset: &mut Ruleset) {
             macs.map(format!("{bridge} . {mark}"), mac);
             gateways.map(mark, peer.gateway);
         }
-        let name = format!("peers_{}", network.vni);
+    }
+    let named = [
+        ("peer_marks", marks),
+        ("peer_macs", macs),
+        ("peer_gateways", gateways),
+    ];
+    for (name, collection) in named {
+        ruleset.collections.insert(name.to_owned(), collection);
+    }
+    let rules = [
+        "ether daddr set iifname . ct mark map @peer_macs accept",
         // A container on several networks answers by its default route, which
         // may be another bridge: the reply is carried over to the right one.
-        rules.push(format!(
-            "iifname != {bridge} dup to ct mark map @{name} device {bridge} drop"
-        ));
-        ruleset.collections.insert(name, gateways);
-    }
-    ruleset.collections.insert("peer_marks".to_owned(), marks);
-    ruleset.collections.insert("peer_macs".to_owned(), macs);
+        "dup to ct mark map @peer_gateways drop",
+    ];
+    let rules = rules.map(str::to_owned);
     let chains = &mut ruleset.chains;
     chains.insert("reply".to_owned(), Chain::plain(rules));
     let mesh = Chain::hooked(

@@ -63,9 +63,6 @@ impl Worker {
         let mut compare = interval_at(Instant::now() + COMPARE_EVERY, COMPARE_EVERY);
         compare.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            if inbox.is_empty() {
-                self.nft.look().await;
-            }
             tokio::select! {
                 // What is asked goes before what we look after by ourselves.
                 biased;
@@ -97,6 +94,7 @@ impl Worker {
                 _ = compare.tick() => {
                     self.reconcile().await;
                 }
+                () = self.nft.look(), if self.nft.is_unseen() => {}
             }
         }
     }

@@ -121,6 +121,8 @@ fn bind(address: Ipv4Addr, kind: Type) -> io::Result<Socket> {
     socket.set_nonblocking(true)?;
     // The bridge may get its address later, and lose it for a moment.
     setsockopt(&socket, sockopt::IpFreebind, &true)?;
+    // The balancer holds this port at all addresses while it is published.
+    setsockopt(&socket, sockopt::ReusePort, &true)?;
     if kind == Type::STREAM {
         socket.set_reuse_address(true)?;
     }

@@ -91,7 +91,7 @@ pub enum Step {
 pub struct Plan {
     pub grow: Vec<Step>,
     pub shrink: Vec<Step>,
-    /// Wanted networks whose bridge does not exist, by position in the want.
+    /// Wanted networks whose bridge is not made yet, by position in the want.
     pub missing: Vec<usize>,
 }
 
@@ -111,14 +111,15 @@ pub fn diff(want: &OverlayWant, have: &Have) -> Plan {
     let mut wanted_bridges = BTreeSet::new();
     let mut wanted_tunnels = BTreeSet::new();
     for (position, network) in want.networks.iter().enumerate() {
-        let Some(bridge) = have.bridges.get(&network.bridge) else {
-            plan.missing.push(position);
-            continue;
-        };
         wanted_bridges.insert(&network.bridge);
         wanted_tunnels.insert(tunnel_name(network.vni));
-        diff_bridge(network, bridge, &mut plan);
-        diff_tunnel(network, have, &mut plan);
+        match have.bridges.get(&network.bridge) {
+            Some(bridge) if is_made(network, bridge) => {
+                diff_bridge(network, bridge, &mut plan);
+                diff_tunnel(network, have, &mut plan);
+            }
+            _ => plan.missing.push(position),
+        }
     }
     for (name, bridge) in &have.bridges {
         if !wanted_bridges.contains(name) {
@@ -133,6 +134,13 @@ pub fn diff(want: &OverlayWant, have: &Have) -> Plan {
     plan
 }
 
+/// Whether the engine is done with the bridge. It gives it the gateway address
+/// last, and fails if somebody was faster.
+pub(super) fn is_made(want: &NetworkWant, have: &BridgeHave) -> bool {
+    let gateway = (want.gateway, want.subnet.prefix());
+    have.addresses.contains(&gateway)
+}
+
 fn diff_bridge(want: &NetworkWant, have: &BridgeHave, plan: &mut Plan) {
     let bridge = || want.bridge.clone();
     let mac = mac_of(want.gateway);
@@ -143,7 +151,7 @@ fn diff_bridge(want: &NetworkWant, have: &BridgeHave, plan: &mut Plan) {
             mtu: want.mtu,
         });
     }
-    let addresses: BTreeSet<_> = want.addresses().collect();
+    let addresses: BTreeSet<_> = want.vips.iter().map(|vip| (*vip, 32)).collect();
     for &(address, prefix) in addresses.difference(&have.addresses) {
         plan.grow.push(Step::AddAddress {
             bridge: bridge(),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::diff::is_made;
 use super::kernel::{Kernel, NetlinkError};
 use super::observe::observe;
 use super::{Have, OverlayWant, Plan, Step, diff, sysctl};
@@ -13,7 +14,8 @@ use super::{Have, OverlayWant, Plan, Step, diff, sysctl};
 /// What stands between an overlay and what was wanted of it.
 #[derive(Debug, Error)]
 pub enum OverlayProblem {
-    /// The container engine has not made the bridge (yet).
+    /// The container engine has not made the bridge yet, or not with this
+    /// gateway address.
     #[error("network {network} waits for its bridge {bridge}")]
     BridgeMissing { network: String, bridge: String },
     /// The kernel's tables cannot be read.
@@ -43,6 +45,11 @@ pub struct Overlay {
     /// What we believe to be there: observed once, then kept up by what we did.
     /// `None` after anything that makes it doubtful.
     have: Option<Have>,
+    /// What `have` was made to follow, if all of it was done.
+    done: Option<OverlayWant>,
+    /// Whether every switch could be set when we looked. If not, each plan looks
+    /// again, so that the problem is told until it is solved.
+    prepared: bool,
     /// Bridges that carry something of ours.
     used: BTreeSet<String>,
 }
@@ -54,6 +61,8 @@ impl Overlay {
         Ok(Self {
             kernel: Kernel::open()?,
             have: None,
+            done: None,
+            prepared: false,
             used: BTreeSet::new(),
         })
     }
@@ -61,6 +70,7 @@ impl Overlay {
     /// Makes the next plan look at the kernel's tables first.
     pub fn doubt(&mut self) {
         self.have = None;
+        self.done = None;
     }
 
     /// What to do so that the kernel holds `want`; nothing if its tables cannot
@@ -70,11 +80,17 @@ impl Overlay {
         want: &OverlayWant,
         problems: &mut Vec<OverlayProblem>,
     ) -> Option<Plan> {
+        if self.done.as_ref() == Some(want) {
+            return Some(Plan::default());
+        }
+        self.done = None;
         let believed = self.have.take();
-        let believed = believed.filter(|have| {
-            // A bridge that was not there when we looked may be there now.
-            let mut networks = want.networks.iter();
-            networks.all(|network| have.bridges.contains_key(&network.bridge))
+        let believed = believed.filter(|_| self.prepared).filter(|have| {
+            // A bridge that was not made when we looked may be made now.
+            want.networks.iter().all(|network| {
+                let bridge = have.bridges.get(&network.bridge);
+                bridge.is_some_and(|bridge| is_made(network, bridge))
+            })
         });
         let have = match believed {
             Some(have) => have,
@@ -114,6 +130,9 @@ impl Overlay {
                 have.bridges.retain(|name, _| wanted.contains(name));
             }
             self.used = wanted;
+            if self.have.is_some() && self.prepared && plan.missing.is_empty() {
+                self.done = Some(want.clone());
+            }
         }
         problems
     }
@@ -134,14 +153,17 @@ impl Overlay {
         };
         // A tunnel of a former life names a bridge we did not ask for.
         self.used.extend(have.bridges.keys().cloned());
+        let mut unset = Vec::new();
         if !want.networks.is_empty() {
-            problems.extend(sysctl::prepare_host().await);
+            unset.extend(sysctl::prepare_host().await);
         }
         for network in &want.networks {
             if have.bridges.contains_key(&network.bridge) {
-                problems.extend(sysctl::prepare_bridge(&network.bridge));
+                unset.extend(sysctl::prepare_bridge(&network.bridge));
             }
         }
+        self.prepared = unset.is_empty();
+        problems.extend(unset);
         Some(have)
     }
 

@@ -84,10 +84,4 @@ impl NetworkWant {
             .map(|peer| RemoteWant::new(peer.gateway, peer.vtep));
         gateways.chain(self.remotes.iter().copied())
     }
-
-    /// Every address the bridge should have, with its prefix length.
-    pub(super) fn addresses(&self) -> impl Iterator<Item = (Ipv4Addr, u8)> + '_ {
-        let vips = self.vips.iter().map(|vip| (*vip, 32));
-        std::iter::once((self.gateway, self.subnet.prefix())).chain(vips)
-    }
 }

@@ -1,4 +1,4 @@
-//! Hearing of devices that come, go and change bridges, so that a new
+//! Hearing of devices that come, go and change, so that a new bridge or a new
 //! container's port is prepared at once and not at the next look.
 
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
@@ -21,7 +21,8 @@ pub(crate) struct LinkEvents {
 
 impl LinkEvents {
     pub(crate) fn open() -> Result<Self, NetlinkError> {
-        let opened = new_multicast_connection(&[MulticastGroup::Link]);
+        let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr];
+        let opened = new_multicast_connection(&groups);
         let (connection, _, mut messages) = opened.map_err(NetlinkError::Socket)?;
         let connection = AbortOnDropHandle::new(tokio::spawn(connection));
         let (count, changes) = watch::channel(0_u64);
@@ -54,14 +55,16 @@ impl LinkEvents {
     }
 }
 
-/// A link is gone, or is a bridge port that cannot hairpin yet, or is no port:
-/// a bridge among others.
+/// An address came or went, a link is gone, or is a bridge port that cannot
+/// hairpin yet, or is no port: a bridge among others.
 fn matters(message: &NetlinkMessage<RouteNetlinkMessage>) -> bool {
     let NetlinkPayload::InnerMessage(message) = &message.payload else {
         return false;
     };
     match message {
-        RouteNetlinkMessage::DelLink(_) => true,
+        RouteNetlinkMessage::DelLink(_)
+        | RouteNetlinkMessage::NewAddress(_)
+        | RouteNetlinkMessage::DelAddress(_) => true,
         RouteNetlinkMessage::NewLink(link) => {
             let port = link.attributes.iter().find_map(|it| match it {
                 LinkAttribute::LinkInfo(infos) => infos.iter().find_map(|info| match info {
