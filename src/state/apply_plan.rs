@@ -342,6 +342,7 @@ impl Task {
             reserved: Reserved::default(),
             running_since: None,
             gate: new.gate,
+            in_rollout: new.in_rollout,
             restarts: new.restarts,
             waiting: None,
         }
