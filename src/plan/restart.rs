@@ -142,7 +142,7 @@ fn restarted(desk: &Desk<'_>, task: &Task) -> Successor {
     let ended_at = task.status.applied_at;
     let spec_version = desk.successor_version(task);
     let not_before = Some(ended_at + policy.delay()).filter(|start| *start > desk.now);
-    let restarts = if spec_version == task.spec_version {
+    let restarts = if keeps_count(desk, task, spec_version) {
         counted(&task.restarts, ended_at, &policy)
     } else {
         Restarts::default()
@@ -156,6 +156,11 @@ fn restarted(desk: &Desk<'_>, task: &Task) -> Successor {
         in_rollout: false,
         restarts,
     }
+}
+
+/// Attempts count for the same spec only; one that means the same is the same.
+fn keeps_count(desk: &Desk<'_>, task: &Task, spec_version: u64) -> bool {
+    spec_version == task.spec_version || desk.is_clean(task)
 }
 
 fn counted(restarts: &Restarts, at: Timestamp, policy: &RestartPolicy) -> Restarts {
@@ -175,7 +180,7 @@ fn counted(restarts: &Restarts, at: Timestamp, policy: &RestartPolicy) -> Restar
 /// applies, and what was in flight still is.
 fn moved(desk: &Desk<'_>, task: &Task) -> Successor {
     let spec_version = desk.successor_version(task);
-    let restarts = if spec_version == task.spec_version {
+    let restarts = if keeps_count(desk, task, spec_version) {
         task.restarts.clone()
     } else {
         Restarts::default()

@@ -52,6 +52,8 @@ pub(super) fn step(desk: &mut Desk<'_>, slots: &[Slot]) {
                 delays.push(until);
             }
             Standing::Dirty(task) if is_open(desk, *slot) => dirty.push(task),
+            // Its turn comes when its node takes tasks again.
+            Standing::Dirty(task) if is_in_flight(&task) => in_flight.push(task.id),
             Standing::Dirty(_) => {}
         }
     }

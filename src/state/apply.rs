@@ -268,7 +268,7 @@ impl State {
         id: ServiceId,
         spec: ServiceSpec,
     ) -> Applied {
-        if self.service_names.contains_key(&spec.name) {
+        if self.service_names.contains_key(&spec.name) || self.services.contains_key(&id) {
             return Err(Rejected::NameTaken {
                 kind: Kind::Service,
                 name: spec.name,
@@ -495,7 +495,7 @@ impl State {
         id: NetworkId,
         spec: NetworkSpec,
     ) -> Applied {
-        if self.network_names.contains_key(&spec.name) {
+        if self.network_names.contains_key(&spec.name) || self.networks.contains_key(&id) {
             return Err(Rejected::NameTaken {
                 kind: Kind::Network,
                 name: spec.name,
@@ -545,7 +545,7 @@ impl State {
         id: ConfigId,
         spec: ConfigSpec,
     ) -> Applied {
-        if self.config_names.contains_key(&spec.name) {
+        if self.config_names.contains_key(&spec.name) || self.configs.contains_key(&id) {
             return Err(Rejected::NameTaken {
                 kind: Kind::Config,
                 name: spec.name,
