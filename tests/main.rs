@@ -2,6 +2,7 @@
 
 mod agent;
 mod api;
+mod cluster;
 mod cli;
 mod dependencies;
 mod real;
