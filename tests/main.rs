@@ -2,8 +2,8 @@
 
 mod agent;
 mod api;
-mod cluster;
 mod cli;
+mod cluster;
 mod dependencies;
 mod real;
 mod sim;

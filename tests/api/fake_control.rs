@@ -144,6 +144,7 @@ impl FakeControl {
                 desired,
                 gate: Gate::default(),
                 restarts: Restarts::default(),
+                in_rollout: false,
             }),
             Change::Assign { task: id, node },
         ]));

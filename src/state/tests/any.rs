@@ -48,7 +48,9 @@ fn few(die: u8, count: u8) -> u128 {
 
 /// The current version most of the time.
 fn version(current: Option<u64>, die: u8) -> u64 {
-    current.filter(|_| die % 8 > 0).unwrap_or(u64::from(die))
+    current
+        .filter(|_| !die.is_multiple_of(8))
+        .unwrap_or(u64::from(die))
 }
 
 fn desired(die: u8) -> DesiredState {
