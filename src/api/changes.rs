@@ -11,6 +11,11 @@ use crate::state::{Config, Named, Network, Node, Service, State};
 
 /// What changed between two states, objects of one kind in the order of their ids.
 pub(super) fn differences(former: &State, state: &State, now: Timestamp) -> Vec<Event> {
+    let cluster = |state: &State| state.cluster().map(|cluster| cluster.id);
+    // Entering or leaving a cluster is no change of it.
+    if cluster(former) != cluster(state) {
+        return Vec::new();
+    }
     let mut events = Vec::new();
     compare(former.nodes(), state.nodes(), now, &mut events);
     compare(former.networks(), state.networks(), now, &mut events);

@@ -90,33 +90,34 @@ impl EventHub {
     }
 }
 
-/// Turns every new state into events, until `shutdown`.
-pub(super) async fn follow(
+/// Turns every state that is published from the moment of this call into events, until `shutdown`.
+pub(super) fn follow(
     hub: Arc<EventHub>,
     control: Arc<dyn Control>,
     shutdown: CancellationToken,
-) {
+) -> impl Future<Output = ()> + Send {
     let mut states = control.watch_state();
     let mut former = states.borrow_and_update().clone();
-    loop {
-        let changed = tokio::select! {
-            changed = states.changed() => changed,
-            () = shutdown.cancelled() => return,
-        };
-        if changed.is_err() {
-            // Nobody publishes states any more: the daemon stops, or has left its cluster.
-            return;
+    // A manager that starts goes through its log again: what was written before is no news.
+    let started = control.now();
+    let followed = async move {
+        while states.changed().await.is_ok() {
+            let state = states.borrow_and_update().clone();
+            let began = Instant::now();
+            for event in differences(&former, &state, control.now()) {
+                if event.time_nano >= started.0 {
+                    hub.publish(event);
+                }
+            }
+            former = state;
+            let pause = (began.elapsed() * SHARE).max(SHORTEST_PAUSE);
+            tokio::time::sleep(pause).await;
         }
-        let state = states.borrow_and_update().clone();
-        let began = Instant::now();
-        for event in differences(&former, &state, control.now()) {
-            hub.publish(event);
-        }
-        former = state;
-        let pause = (began.elapsed() * SHARE).max(SHORTEST_PAUSE);
+    };
+    async move {
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = shutdown.cancelled() => return,
+            () = followed => {}
+            () = shutdown.cancelled() => {}
         }
     }
 }

@@ -354,7 +354,6 @@ fn request_id(request: &Request<Incoming>, control: &dyn Control) -> HeaderValue
 
 /// What every answer says, the engine's too.
 fn add_headers(headers: &mut HeaderMap, standing: &Standing, id: HeaderValue) {
-    const OURS: &str = "1.53";
     let part = match standing {
         Standing::Inactive => "inactive",
         Standing::Pending => "pending",
@@ -363,7 +362,10 @@ fn add_headers(headers: &mut HeaderMap, standing: &Standing, id: HeaderValue) {
             Role::Worker => "active/worker",
         },
     };
-    headers.insert("api-version", HeaderValue::from_static(OURS));
+    headers.insert(
+        "api-version",
+        HeaderValue::from_static(ApiVersion::OURS_TEXT),
+    );
     headers.insert("ostype", HeaderValue::from_static("linux"));
     headers.insert("docker-experimental", HeaderValue::from_static("false"));
     headers.insert("swarm", HeaderValue::from_static(part));

@@ -101,10 +101,8 @@ impl Store {
                 Once::Replied(reply) => return settle(&op, reply, lost),
                 Once::Failed(error) => return Err(error),
                 Once::NotTaken(why) if Instant::now() >= deadline => {
-                    return Err(lost.map_or_else(
-                        || Unavailable::NoQuorum(why).into(),
-                        |lost| ProposeError::Unknown(lost),
-                    ));
+                    return Err(lost
+                        .map_or_else(|| Unavailable::NoQuorum(why).into(), ProposeError::Unknown));
                 }
                 Once::NotTaken(_) => tokio::time::sleep(RETRY_AFTER).await,
                 Once::Lost(why) if Instant::now() >= deadline => {

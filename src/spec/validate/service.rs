@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Findings, MAX_LABEL_LENGTH, MIN_MEMORY_BYTES, MIN_NANO_CPUS, Problem, is_name_char};
+use super::{Findings, MAX_LABEL_LENGTH, MIN_MEMORY_BYTES, MIN_NANO_CPUS, Problem};
+use crate::spec::constraint::Constraint;
 use crate::spec::container::{ContainerSpec, Healthcheck};
 use crate::spec::image;
 use crate::spec::policy::{RestartPolicy, UpdateConfig};
@@ -207,12 +208,12 @@ fn check_restart_policy(policy: &RestartPolicy, found: &mut Findings) {
 
 fn check_placement(placement: &Placement, found: &mut Findings) {
     for (place, constraint) in placement.constraints.iter().enumerate() {
-        if let Err(problem) = check_constraint(constraint) {
+        if let Err(error) = constraint.parse::<Constraint>() {
             found.add(
                 format!("TaskTemplate.Placement.Constraints[{place}]"),
                 format!("{constraint:?}"),
-                problem,
-                "write KEY==VALUE or KEY!=VALUE, such as node.role==worker or node.labels.zone==a",
+                &error.to_string(),
+                "write it as node.role==worker or node.labels.zone!=a",
             );
         }
     }
@@ -233,25 +234,6 @@ fn check_placement(placement: &Placement, found: &mut Findings) {
             );
         }
     }
-}
-
-/// REPLACE with `crate::spec::constraint` once that parser is there.
-fn check_constraint(text: &str) -> Result<(), &'static str> {
-    let (key, value) = text
-        .split_once("==")
-        .or_else(|| text.split_once("!="))
-        .ok_or("constraint expected one operator from ==, !=")?;
-    let (key, value) = (key.trim(), value.trim());
-    let key_fits = key.len() > 1
-        && key.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-        && key.chars().all(is_name_char);
-    if !key_fits {
-        return Err("the key is letters, digits, '-', '_' and '.'");
-    }
-    if value.is_empty() {
-        return Err("the value is missing");
-    }
-    Ok(())
 }
 
 fn check_update_config(name: &str, config: &UpdateConfig, found: &mut Findings) {
