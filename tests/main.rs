@@ -1,4 +1,12 @@
-//! Tests that see swarmr from outside its modules.
+//! The integration tests, in one binary.
 
-#[cfg(test)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 mod agent;
+mod api;
+mod cli;
+mod cluster;
+mod dependencies;
+mod real;
+mod sim;
+mod tidy;

@@ -1,8 +1,14 @@
-//! Identity, the one door, and packets.
+//! Who is at the other end, one door per node, and the packets between containers.
+//!
+//! Two halves that know nothing of each other, and nothing of what a cluster runs: `identity` and
+//! `quic` carry what nodes say to each other; `overlay`, `balance` and `dns`, driven through
+//! `datapath`, carry what containers say to each other.
 
 pub mod balance;
 pub mod datapath;
 pub mod dns;
+pub mod identity;
 pub mod overlay;
+pub mod quic;
 
 mod command;

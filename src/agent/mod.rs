@@ -29,6 +29,7 @@ pub mod network;
 mod order;
 mod progress;
 pub mod runtime;
+pub(crate) mod session;
 mod start;
 mod step;
 mod store;

@@ -103,7 +103,7 @@ impl Group {
         }
     }
 
-    async fn close(self) {
+    async fn close(&self) {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
@@ -214,7 +214,7 @@ impl Agent {
 
     /// Stops the agent's tasks and waits until what is known is on disk. Containers and tables
     /// stay as they are.
-    pub async fn close(self) {
+    pub async fn close(&self) {
         self.work.close().await;
         self.store.close().await;
     }

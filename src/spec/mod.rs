@@ -7,17 +7,22 @@
 
 pub mod cluster;
 pub mod config;
+pub mod constraint;
 pub mod container;
 pub mod id;
+pub mod image;
 pub mod network;
 pub mod node;
 pub mod nullable;
+pub mod parse;
 pub mod policy;
 pub mod service;
 pub mod time;
+pub mod validate;
 
 pub use cluster::ClusterSpec;
 pub use config::ConfigSpec;
+pub use constraint::Constraint;
 pub use container::ContainerSpec;
 pub use id::{ClusterId, ConfigId, NetworkId, NodeId, ServiceId, TaskId};
 pub use network::NetworkSpec;

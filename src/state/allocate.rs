@@ -249,16 +249,18 @@ impl State {
         Ok(ports)
     }
 
-    /// Gives a task an address on each of its networks, all or none. `Err` names the full network.
+    /// Gives a task an address on each of its networks, all or none, and leaves room for the
+    /// node's own address where it has none yet. `Err` names the full network.
     pub(super) fn allocate_task(
         &mut self,
         task: TaskId,
+        node: NodeId,
         networks: &[NetworkId],
     ) -> Result<Vec<super::task::Attachment>, NetworkId> {
         if let Some(full) = networks.iter().find(|id| {
             self.networks
                 .get(*id)
-                .is_none_or(|network| network.free() == 0)
+                .is_none_or(|network| network.free() < network.needed_by(node))
         }) {
             return Err(*full);
         }

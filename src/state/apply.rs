@@ -16,8 +16,8 @@ use super::task::{DesiredState, TaskState};
 use super::{Cluster, Node, Service, State};
 use crate::spec::service::Mode;
 use crate::spec::{
-    ClusterSpec, ConfigId, ConfigSpec, NetworkId, NetworkSpec, NodeId, NodeSpec, Role, ServiceId,
-    ServiceSpec, Timestamp,
+    ClusterSpec, ConfigId, ConfigSpec, Nanos, NetworkId, NetworkSpec, NodeId, NodeSpec, Role,
+    ServiceId, ServiceSpec, Timestamp,
 };
 
 type Applied = Result<Reply, Rejected>;
@@ -26,9 +26,16 @@ impl State {
     /// Applies the command of log entry `index`.
     pub fn apply(&mut self, index: u64, command: Command) -> Reply {
         self.index = index;
-        let at = command.at;
+        let at = command.at.max(self.clock + Nanos(1));
         let applied = match command.op {
-            Op::InitCluster(init) => self.init_cluster(index, at, *init),
+            Op::InitCluster(init) => {
+                let before = self.clone();
+                let applied = self.init_cluster(index, at, *init);
+                if applied.is_err() {
+                    *self = before;
+                }
+                applied
+            }
             Op::UpdateCluster {
                 version,
                 spec,
@@ -60,7 +67,13 @@ impl State {
             Op::Report(reports) => self.report(index, at, reports),
             Op::Plan(changes) => Ok(self.apply_plan(index, at, changes)),
         };
-        applied.unwrap_or_else(Reply::Rejected)
+        match applied {
+            Ok(reply) => {
+                self.clock = at;
+                reply
+            }
+            Err(rejected) => Reply::Rejected(rejected),
+        }
     }
 
     fn init_cluster(&mut self, index: u64, at: Timestamp, init: InitCluster) -> Applied {
@@ -207,10 +220,15 @@ impl State {
             };
             let node = Arc::make_mut(node);
             if let Some((state, message)) = observation.state {
+                let since = if node.status.state == state {
+                    node.status.since
+                } else {
+                    at
+                };
                 node.status = NodeStatus {
                     state,
                     message,
-                    since: at,
+                    since,
                 };
             }
             if let Some(description) = observation.description {
@@ -250,6 +268,12 @@ impl State {
         id: ServiceId,
         spec: ServiceSpec,
     ) -> Applied {
+        // Proposed again after its first answer was lost.
+        if let Some(made) = self.services.get(&id) {
+            return Ok(Reply::Written {
+                version: made.meta.version,
+            });
+        }
         if self.service_names.contains_key(&spec.name) {
             return Err(Rejected::NameTaken {
                 kind: Kind::Service,
@@ -408,6 +432,7 @@ impl State {
         }
         let networks: BTreeSet<NetworkId> = self.networks_of(&service.spec).into_iter().collect();
         self.settle_gateways(&networks);
+        self.touch_waiting(index);
         if self.tasks_of(id).next().is_none() {
             self.touched.forget(id, index);
         } else {
@@ -447,6 +472,8 @@ impl State {
             .collect();
         self.services.insert(id, Arc::new(service));
         self.settle_gateways(&networks);
+        // It may hold addresses or ports now that others wait for, or have given some back.
+        self.touch_waiting(index);
         self.touched.service(id, index);
     }
 
@@ -474,6 +501,12 @@ impl State {
         id: NetworkId,
         spec: NetworkSpec,
     ) -> Applied {
+        // Proposed again after its first answer was lost.
+        if let Some(made) = self.networks.get(&id) {
+            return Ok(Reply::Written {
+                version: made.meta.version,
+            });
+        }
         if self.network_names.contains_key(&spec.name) {
             return Err(Rejected::NameTaken {
                 kind: Kind::Network,
@@ -524,6 +557,12 @@ impl State {
         id: ConfigId,
         spec: ConfigSpec,
     ) -> Applied {
+        // Proposed again after its first answer was lost.
+        if let Some(made) = self.configs.get(&id) {
+            return Ok(Reply::Written {
+                version: made.meta.version,
+            });
+        }
         if self.config_names.contains_key(&spec.name) {
             return Err(Rejected::NameTaken {
                 kind: Kind::Config,
@@ -628,7 +667,6 @@ fn started(state: RolloutState, target: u64, at: Timestamp, message: &str) -> Ro
         slots: 0,
         failures: 0,
         counted_until: at,
-        stepped_at: None,
         settled_at: None,
     }
 }
@@ -642,6 +680,9 @@ fn differs(task: &super::Task, report: &TaskReport) -> bool {
 fn take_report(task: &mut super::Task, at: Timestamp, report: TaskReport) {
     if report.state > task.status.state {
         task.status.applied_at = at;
+        if report.state == TaskState::Running {
+            task.running_since = Some(at);
+        }
     }
     task.status.state = report.state;
     task.status.at = report.at;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use super::command::{Change, NewTask, Reply};
 use super::object::Meta;
-use super::service::Rollout;
+use super::service::{Rollout, RolloutState};
 use super::task::{DesiredState, TaskState, TaskStatus, Waiting};
+use super::usage::{Reserved, Share};
 use super::{State, Task};
 use crate::spec::{NetworkId, NodeId, ServiceId, TaskId, Timestamp};
 
@@ -75,7 +76,7 @@ impl State {
                     .services
                     .get(&service)
                     .is_some_and(|service| service.spec_version == spec_version);
-                current && self.start_rollback(index, at, service, &message).is_ok()
+                current && self.roll_back_or_pause(index, at, service, &message)
             }
         }
     }
@@ -85,30 +86,11 @@ impl State {
             .services
             .get(&new.service)
             .is_some_and(|service| service.specs.contains_key(&new.spec_version));
-        if !known || self.tasks.contains_key(&new.id) {
+        let wanted = new.desired <= DesiredState::Running;
+        if !known || !wanted || self.tasks.contains_key(&new.id) {
             return false;
         }
-        let task = Task {
-            id: new.id,
-            meta: Meta::new(index, at),
-            service: new.service,
-            slot: new.slot,
-            spec_version: new.spec_version,
-            node: None,
-            desired: new.desired,
-            status: TaskStatus {
-                state: TaskState::Pending,
-                at,
-                applied_at: at,
-                message: "pending task scheduling".to_owned(),
-                err: String::new(),
-                container: None,
-            },
-            attachments: Vec::new(),
-            gate: new.gate,
-            restarts: new.restarts,
-            waiting: None,
-        };
+        let task = Task::new(new, Meta::new(index, at));
         self.tasks_of_service.insert((task.service, task.id));
         self.unassigned.insert(task.id);
         self.touched.service(task.service, index);
@@ -121,7 +103,7 @@ impl State {
         let Some(task) = self
             .tasks
             .get(&id)
-            .filter(|task| task.node.is_none() && task.is_wanted() && takes)
+            .filter(|task| task.is_unplaced() && takes)
         else {
             return false;
         };
@@ -132,20 +114,21 @@ impl State {
         else {
             return false;
         };
-        let networks = self.networks_of(spec);
-        let attachments = match self.allocate_task(id, &networks) {
+        let (networks, reserved) = (self.networks_of(spec), Reserved::of(spec));
+        let had = task.waiting.clone();
+        let attachments = match self.allocate_task(id, node, &networks) {
             Ok(attachments) => attachments,
             Err(network) => {
-                return self.change_task(index, at, id, |task| {
-                    task.waiting = Some(Waiting::AddressesExhausted(network));
-                });
+                let waiting = Some(Waiting::AddressesExhausted(network));
+                return had != waiting
+                    && self.change_task(index, at, id, |task| task.waiting = waiting);
             }
         };
-        self.unassigned.remove(&id);
         self.tasks_on_node.insert((node, id));
         self.change_task(index, at, id, |task| {
             task.node = Some(node);
             task.attachments = attachments;
+            task.reserved = reserved;
             task.waiting = None;
             task.status.state = TaskState::Assigned;
             task.status.at = at;
@@ -153,6 +136,32 @@ impl State {
             task.status.message = "scheduler assigned task to node".to_owned();
         });
         self.settle_gateways(&networks.into_iter().collect());
+        true
+    }
+
+    /// A rollback that cannot be done (its networks are gone, its ports taken) leaves the update
+    /// paused, and says why.
+    fn roll_back_or_pause(
+        &mut self,
+        index: u64,
+        at: Timestamp,
+        id: ServiceId,
+        message: &str,
+    ) -> bool {
+        let Err(why) = self.start_rollback(index, at, id, message) else {
+            return true;
+        };
+        let Some(service) = self.services.get_mut(&id) else {
+            return false;
+        };
+        let service = Arc::make_mut(service);
+        let Some(rollout) = &mut service.rollout else {
+            return false;
+        };
+        rollout.state = RolloutState::Paused;
+        rollout.message = format!("update paused, it cannot be rolled back: {why}");
+        service.meta.write(index, at);
+        self.touched.service(id, index);
         true
     }
 
@@ -189,13 +198,24 @@ impl State {
             return false;
         };
         let task = Arc::make_mut(task);
-        let (had_ended, was_placed) = (task.has_ended(), task.node.is_some());
+        let (had_ended, had) = (task.has_ended(), Share::of(task));
         change(task);
+        if task.node.is_none() && !task.is_wanted() && !task.has_ended() {
+            // No node will ever report the end of what no node was given.
+            task.status.state = TaskState::Shutdown;
+            task.status.at = at;
+            task.status.applied_at = at;
+            task.status.message = "shut down before it was placed".to_owned();
+        }
+        if !task.is_wanted() || task.has_ended() {
+            task.waiting = None;
+        }
         task.meta.write(index, at);
-        if !task.is_wanted() && !was_placed {
+        let task = task.clone();
+        if !task.is_unplaced() {
             self.unassigned.remove(&id);
         }
-        let task = task.clone();
+        self.change_usage(&task, had, Share::of(&task));
         self.touched.service(task.service, index);
         if task.has_ended() && !had_ended {
             self.release_task(index, &task);
@@ -216,6 +236,11 @@ impl State {
             .map(|attachment| attachment.network)
             .collect();
         self.settle_gateways(&networks);
+        self.touch_waiting(index);
+    }
+
+    /// Lets the services look again that have tasks without a node.
+    pub(super) fn touch_waiting(&mut self, index: u64) {
         let waiting: BTreeSet<ServiceId> = self.unassigned().map(|task| task.service).collect();
         for service in waiting {
             self.touched.service(service, index);
@@ -227,6 +252,7 @@ impl State {
             return false;
         };
         if !task.has_ended() {
+            self.change_usage(&task, Share::of(&task), None);
             self.release_task(index, &task);
         }
         self.tasks_of_service.remove(&(task.service, id));
@@ -234,8 +260,10 @@ impl State {
         if let Some(node) = task.node {
             self.tasks_on_node.remove(&(node, id));
         }
-        if self.services.contains_key(&task.service) {
-            self.drop_unused_specs(task.service);
+        if let Some(service) = self.services.get(&task.service) {
+            if service.spec_version != task.spec_version {
+                self.drop_unused_specs(task.service);
+            }
             self.touched.service(task.service, index);
         } else if self.tasks_of(task.service).next().is_none() {
             self.touched.forget(task.service, index);
@@ -259,9 +287,10 @@ impl State {
         self.unassigned = self
             .tasks
             .values()
-            .filter(|task| task.node.is_none() && task.is_wanted())
+            .filter(|task| task.is_unplaced())
             .map(|task| task.id)
             .collect();
+        self.rebuild_usage();
         self.service_names = self
             .services
             .values()
@@ -290,8 +319,37 @@ impl State {
     }
 }
 
-/// Not wanted any more and never placed: nothing has to be waited for.
 impl Task {
+    /// A task as it begins: without a node, waiting for one.
+    pub fn new(new: NewTask, meta: Meta) -> Self {
+        let at = meta.created_at;
+        Self {
+            id: new.id,
+            meta,
+            service: new.service,
+            slot: new.slot,
+            spec_version: new.spec_version,
+            node: None,
+            desired: new.desired,
+            status: TaskStatus {
+                state: TaskState::Pending,
+                at,
+                applied_at: at,
+                message: "pending task scheduling".to_owned(),
+                err: String::new(),
+                container: None,
+            },
+            attachments: Vec::new(),
+            reserved: Reserved::default(),
+            running_since: None,
+            gate: new.gate,
+            in_rollout: new.in_rollout,
+            restarts: new.restarts,
+            waiting: None,
+        }
+    }
+
+    /// Whether nothing keeps a task that is to be removed: it has stopped, or never had a node.
     pub fn may_be_forgotten(&self) -> bool {
         self.desired == DesiredState::Remove && (self.has_ended() || self.node.is_none())
     }

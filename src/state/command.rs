@@ -97,6 +97,7 @@ pub enum Op {
 }
 
 /// How a user changes a service.
+#[expect(clippy::large_enum_variant, reason = "always behind a box")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ServiceChange {
     Spec(ServiceSpec),
@@ -210,6 +211,8 @@ pub struct NewTask {
     pub spec_version: u64,
     pub desired: super::task::DesiredState,
     pub gate: Gate,
+    #[serde(default)]
+    pub in_rollout: bool,
     pub restarts: Restarts,
 }
 

@@ -8,6 +8,7 @@ mod allocate;
 mod apply;
 mod apply_plan;
 pub mod assignment;
+pub mod check;
 pub mod cluster;
 pub mod codec;
 pub mod command;
@@ -19,13 +20,16 @@ pub mod rejected;
 pub mod service;
 pub mod snapshot;
 pub mod task;
+#[cfg(test)]
+mod tests;
 mod touched;
+pub mod usage;
 
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 
-use crate::spec::{ConfigId, NetworkId, NodeId, ServiceId, TaskId};
+use crate::spec::{ConfigId, NetworkId, NodeId, ServiceId, TaskId, Timestamp};
 
 pub use cluster::Cluster;
 pub use command::{Change, Command, Op, Reply};
@@ -37,6 +41,7 @@ pub use rejected::Rejected;
 pub use service::Service;
 pub use task::Task;
 pub use touched::Touched;
+pub use usage::Usage;
 
 /// A table of the state: a clone costs nothing and shares everything.
 pub type Table<K, V> = OrdMap<K, Arc<V>>;
@@ -46,6 +51,8 @@ pub type Table<K, V> = OrdMap<K, Arc<V>>;
 pub struct State {
     /// The log index of the last command applied.
     index: u64,
+    /// The time of the last command that was not refused.
+    clock: Timestamp,
     cluster: Option<Arc<Cluster>>,
     nodes: Table<NodeId, Node>,
     services: Table<ServiceId, Service>,
@@ -57,6 +64,8 @@ pub struct State {
     tasks_on_node: OrdSet<(NodeId, TaskId)>,
     /// Tasks that no node has been chosen for.
     unassigned: OrdSet<TaskId>,
+    /// What tasks take up of their nodes; nodes without tasks are not in it.
+    usage: OrdMap<NodeId, Usage>,
     service_names: OrdMap<String, ServiceId>,
     network_names: OrdMap<String, NetworkId>,
     config_names: OrdMap<String, ConfigId>,
@@ -67,6 +76,12 @@ impl State {
     /// The log index of the last command applied.
     pub const fn index(&self) -> u64 {
         self.index
+    }
+
+    /// The time of the last command that was not refused. Commands are later than each other by a
+    /// nanosecond at least, so that times of the state also tell the order.
+    pub const fn clock(&self) -> Timestamp {
+        self.clock
     }
 
     /// The cluster, once `init` has made it.
@@ -128,6 +143,11 @@ impl State {
         self.unassigned
             .iter()
             .filter_map(|task| self.tasks.get(task))
+    }
+
+    /// What tasks take up of a node.
+    pub fn usage(&self, node: NodeId) -> &Usage {
+        self.usage.get(&node).unwrap_or(&usage::NONE)
     }
 
     pub fn network(&self, id: NetworkId) -> Option<&Arc<Network>> {

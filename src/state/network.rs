@@ -59,6 +59,11 @@ impl Network {
             })
     }
 
+    /// Addresses that a task more on that node takes: its own, and the node's where it has none.
+    pub fn needed_by(&self, node: NodeId) -> u64 {
+        1 + u64::from(self.gateway(node).is_none())
+    }
+
     /// Addresses that nobody holds.
     pub fn free(&self) -> u64 {
         (self.subnet.size() - 2).saturating_sub(self.held.len() as u64)

@@ -66,12 +66,10 @@ pub struct Rollout {
     pub message: String,
     /// Slots that had to be replaced when it began: what the failure ratio is taken of.
     pub slots: u64,
-    /// New tasks that failed within the monitor time.
+    /// New tasks that failed before they had run for the monitor time.
     pub failures: u64,
     /// Failed tasks that are counted in `failures` already are older than this.
     pub counted_until: Timestamp,
-    /// When the last slot was finished; the delay between batches runs from here.
-    pub stepped_at: Option<Timestamp>,
     /// Since when all slots run the target; the last monitor time runs from here.
     pub settled_at: Option<Timestamp>,
 }

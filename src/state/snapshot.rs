@@ -6,12 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use super::codec::{self, DecodeError};
 use super::{Cluster, Config, Network, Node, Service, State, Table, Task};
-use crate::spec::{ConfigId, NetworkId, NodeId, ServiceId, TaskId};
+use crate::spec::{ConfigId, NetworkId, NodeId, ServiceId, TaskId, Timestamp};
 
 /// What a snapshot holds.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     index: u64,
+    #[serde(default)]
+    clock: Timestamp,
     cluster: Option<Arc<Cluster>>,
     nodes: Vec<Arc<Node>>,
     services: Vec<Arc<Service>>,
@@ -25,6 +27,7 @@ impl State {
     pub fn to_snapshot(&self) -> Result<Vec<u8>, rmp_serde::encode::Error> {
         codec::encode(&Stored {
             index: self.index,
+            clock: self.clock,
             cluster: self.cluster.clone(),
             nodes: self.nodes.values().cloned().collect(),
             services: self.services.values().cloned().collect(),
@@ -39,6 +42,7 @@ impl State {
         let stored: Stored = codec::decode(bytes)?;
         let mut state = Self {
             index: stored.index,
+            clock: stored.clock,
             cluster: stored.cluster,
             nodes: stored
                 .nodes

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use super::object::Meta;
+use super::usage::Reserved;
 use crate::spec::{NetworkId, NodeId, ServiceId, TaskId, Timestamp};
 
 /// One task.
@@ -22,8 +23,17 @@ pub struct Task {
     pub status: TaskStatus,
     /// Its addresses, in the order of the service's networks; given with the node.
     pub attachments: Vec<Attachment>,
+    /// What it takes up of its node; given with the node.
+    #[serde(default)]
+    pub reserved: Reserved,
+    /// When the managers learnt that it runs; `None` when they never did.
+    #[serde(default)]
+    pub running_since: Option<Timestamp>,
     /// What must have happened before a prepared task may start.
     pub gate: Gate,
+    /// Took another task's place in a step of a rollout: its slot is in flight until it runs.
+    #[serde(default)]
+    pub in_rollout: bool,
     /// Earlier attempts of the same slot at the same spec.
     pub restarts: Restarts,
     /// Why it has not got further; `None` when nothing holds it.
@@ -34,6 +44,11 @@ impl Task {
     /// Wanted to run, now or soon.
     pub fn is_wanted(&self) -> bool {
         self.desired <= DesiredState::Running
+    }
+
+    /// Waits for a node to be chosen.
+    pub fn is_unplaced(&self) -> bool {
+        self.node.is_none() && self.is_wanted() && !self.has_ended()
     }
 
     /// Has ended and will never run again.

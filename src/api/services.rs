@@ -1,0 +1,192 @@
+//! Services.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use hyper::header::HeaderMap;
+use hyper::{Method, StatusCode};
+
+use super::error::ApiError;
+use super::filters::Filters;
+use super::server::{Api, Asked};
+use super::wire::{self, Created, ServiceUpdated};
+use super::{Answer, admit, lenient, names, reply};
+use crate::spec::{Mode, ServiceId, ServiceSpec};
+use crate::state::command::ServiceChange;
+use crate::state::{Op, Service};
+
+const FILTERS: [&str; 5] = ["id", "label", "mode", "name", "runtime"];
+/// A client that creates a service waits for this before anything else, and goes on without it.
+const DISTRIBUTION_DEADLINE: Duration = Duration::from_secs(2);
+const REGISTRY_AUTH: &str = "x-registry-auth";
+
+pub(super) async fn list(api: &Api, asked: &Asked) -> Answer {
+    let filters = Filters::parse(asked.query.get("filters"), &FILTERS)?;
+    filters.check_words(
+        "mode",
+        &["replicated", "global", "replicated-job", "global-job"],
+    )?;
+    let with_status = asked.query.strict_flag("status")?;
+    let state = api.read().await?;
+    let services: Vec<wire::Service> = state
+        .services()
+        .filter(|service| fits(service, &filters))
+        .map(|service| wire::Service {
+            service_status: with_status.then(|| wire::service::status(service, &state)),
+            ..wire::service::render(service, &state)
+        })
+        .collect();
+    reply::ok(&services)
+}
+
+pub(super) async fn create(api: &Api, asked: &Asked) -> Answer {
+    let warnings = credential_warnings(&asked.headers);
+    let mut spec = admit::service(admit::with_name(&asked.body, || {
+        names::generated(api.control.fresh_id())
+    })?)?;
+    resolve_networks(api, &mut spec).await?;
+    let id = ServiceId::from_bits(api.control.fresh_id());
+    api.propose(Op::CreateService {
+        id,
+        spec: Box::new(spec),
+    })
+    .await?;
+    let created = Created {
+        id: id.to_string(),
+        warnings,
+    };
+    reply::json(StatusCode::CREATED, &created)
+}
+
+pub(super) async fn inspect(api: &Api, asked: &Asked, name: &str) -> Answer {
+    let insert_defaults = asked.query.strict_flag("insertDefaults")?;
+    let state = api.read().await?;
+    let mut service = wire::service::render(state.find_service(name)?, &state);
+    if insert_defaults {
+        service.spec = wire::service::insert_defaults(&service.spec).into();
+    }
+    reply::ok(&service)
+}
+
+pub(super) async fn update(api: &Api, asked: &Asked, name: &str) -> Answer {
+    let version = asked.query.version("service")?;
+    let roll_back = match asked.query.get("rollback").unwrap_or_default() {
+        "" => false,
+        "previous" => true,
+        other => {
+            return Err(ApiError::bad_request(format!(
+                "invalid rollback option: got {other:?}, want previous"
+            )));
+        }
+    };
+    let auth_from = asked.query.get("registryAuthFrom").unwrap_or_default();
+    if !matches!(auth_from, "" | "spec" | "previous-spec") {
+        return Err(ApiError::bad_request(format!(
+            "invalid registryAuthFrom: got {auth_from:?}, want spec or previous-spec"
+        )));
+    }
+    let warnings = credential_warnings(&asked.headers);
+    let change = if roll_back {
+        ServiceChange::RollBack
+    } else {
+        let mut spec = admit::service(lenient::parse(&asked.body)?)?;
+        resolve_networks(api, &mut spec).await?;
+        ServiceChange::Spec(spec)
+    };
+    let id = api.read().await?.find_service(name)?.id;
+    api.propose(Op::UpdateService {
+        id,
+        version,
+        change: Box::new(change),
+    })
+    .await?;
+    reply::ok(&ServiceUpdated {
+        warnings: (!warnings.is_empty()).then_some(warnings),
+    })
+}
+
+pub(super) async fn remove(api: &Api, name: &str) -> Answer {
+    let id = api.read().await?.find_service(name)?.id;
+    api.propose(Op::RemoveService { id }).await?;
+    reply::empty(StatusCode::OK)
+}
+
+/// What a registry says of an image, by way of the engine. Clients only warn when it fails.
+pub(super) async fn distribution(api: &Api, asked: &Asked) -> Answer {
+    let headers: HeaderMap = asked
+        .headers
+        .get_all(REGISTRY_AUTH)
+        .iter()
+        .map(|value| {
+            (
+                hyper::header::HeaderName::from_static(REGISTRY_AUTH),
+                value.clone(),
+            )
+        })
+        .collect();
+    let answer = api
+        .engine
+        .ask(Method::GET, &asked.target, headers, DISTRIBUTION_DEADLINE)
+        .await;
+    match answer {
+        Ok((status, value)) if status.is_success() => reply::json(status, &value),
+        Ok((status, value)) => Err(admit::engine_message(status, &value)),
+        Err(error) => Err(ApiError::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            error.to_string(),
+        )),
+    }
+}
+
+async fn resolve_networks(api: &Api, spec: &mut ServiceSpec) -> Result<(), ApiError> {
+    if spec.task_template.networks.is_empty() {
+        return Ok(());
+    }
+    let state = api.read().await?;
+    admit::resolve_networks(spec, &state)
+}
+
+/// Registry credentials are not kept yet; who sends some is told so. `{}` means none, and what
+/// cannot be read is no reason to fail.
+fn credential_warnings(headers: &HeaderMap) -> Vec<String> {
+    let Some(text) = headers
+        .get(REGISTRY_AUTH)
+        .and_then(|auth| auth.to_str().ok())
+    else {
+        return Vec::new();
+    };
+    let text = text.trim_end_matches('=');
+    let decoded = base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .decode(text)
+        .or_else(|_| base64::engine::general_purpose::STANDARD_NO_PAD.decode(text));
+    let credentials = decoded
+        .ok()
+        .and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
+    match credentials {
+        Some(value) if lenient::is_trivial(&value) => Vec::new(),
+        Some(_) => vec![
+            "registry credentials are not kept with the service yet: log every node in to the registry".to_owned(),
+        ],
+        None => {
+            tracing::warn!("the client's X-Registry-Auth cannot be read; it is ignored");
+            Vec::new()
+        }
+    }
+}
+
+fn fits(service: &Service, filters: &Filters) -> bool {
+    filters.fits_start("id", &service.id.to_string())
+        && filters.fits_start("name", service.name())
+        && filters.fits_labels("label", &service.spec.labels)
+        && filters.fits("mode", |mode| mode_word(&service.spec.mode) == mode)
+        && filters.fits("runtime", |runtime| runtime == "container")
+}
+
+const fn mode_word(mode: &Mode) -> &'static str {
+    match mode {
+        Mode::Replicated(_) => "replicated",
+        Mode::Global(_) => "global",
+        Mode::ReplicatedJob(_) => "replicated-job",
+        Mode::GlobalJob(_) => "global-job",
+    }
+}

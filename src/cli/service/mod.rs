@@ -1,0 +1,145 @@
+//! `swarmr service …`.
+
+mod create;
+mod flags;
+mod health;
+mod list;
+mod logs;
+mod merge;
+mod pretty;
+mod references;
+mod scale;
+mod update;
+
+use clap::{Args, Subcommand};
+
+use super::context::{Context, ListArgs, filters};
+use super::failure::Failure;
+use super::output::data::Data;
+use super::task_table::{self, TaskListArgs};
+use crate::api::client::target;
+use crate::api::wire::{Network, Service};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServiceCommand {
+    /// Make a service
+    Create(Box<create::CreateArgs>),
+    /// List the services
+    #[command(visible_alias = "list")]
+    Ls(ListArgs),
+    /// List the tasks of services
+    Ps(PsArgs),
+    /// Show services in detail
+    Inspect(InspectArgs),
+    /// Change a service
+    Update(Box<update::UpdateArgs>),
+    /// Return a service to what it was before its last update
+    Rollback(update::RollbackArgs),
+    /// Set how many tasks services have
+    Scale(scale::ScaleArgs),
+    /// Show what the tasks of a service write
+    Logs(logs::LogsArgs),
+    /// Remove services
+    #[command(visible_alias = "remove")]
+    Rm(RemoveArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PsArgs {
+    /// Ids or names
+    #[arg(value_name = "SERVICE", required = true)]
+    services: Vec<String>,
+    #[command(flatten)]
+    list: TaskListArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// Ids or names
+    #[arg(value_name = "SERVICE", required = true)]
+    services: Vec<String>,
+    /// json, or a Go template
+    #[arg(short, long, value_name = "FORMAT", conflicts_with = "pretty")]
+    format: Option<String>,
+    /// Show it for people
+    #[arg(long)]
+    pretty: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RemoveArgs {
+    /// Ids or names
+    #[arg(value_name = "SERVICE", required = true)]
+    services: Vec<String>,
+}
+
+pub(crate) async fn run(context: &Context, command: ServiceCommand) -> Result<(), Failure> {
+    match command {
+        ServiceCommand::Create(args) => create::run(context, *args).await,
+        ServiceCommand::Ls(args) => list(context, &args).await,
+        ServiceCommand::Ps(args) => ps(context, args).await,
+        ServiceCommand::Inspect(args) => inspect(context, args).await,
+        ServiceCommand::Update(args) => update::run(context, *args).await,
+        ServiceCommand::Rollback(args) => update::roll_back(context, args).await,
+        ServiceCommand::Scale(args) => scale::run(context, args).await,
+        ServiceCommand::Logs(args) => logs::run(context, args).await,
+        ServiceCommand::Rm(args) => remove(context, args).await,
+    }
+}
+
+async fn list(context: &Context, args: &ListArgs) -> Result<(), Failure> {
+    let filters = filters(&args.filters);
+    let mut query = vec![("status", "true")];
+    query.extend(filters.as_deref().map(|filters| ("filters", filters)));
+    let services: Vec<Service> = context.get(&["services"], &query).await?;
+    context.print(&list::table(services, args.wanted())?)
+}
+
+async fn ps(context: &Context, args: PsArgs) -> Result<(), Failure> {
+    let (services, failures) = context
+        .get_each::<Service>("services", &args.services, &[])
+        .await;
+    if !services.is_empty() {
+        let wanted = services
+            .iter()
+            .map(|service| ("service".to_owned(), service.id.to_string()))
+            .collect();
+        task_table::show(context, wanted, &args.list).await?;
+    }
+    Failure::join(failures)
+}
+
+async fn inspect(context: &Context, args: InspectArgs) -> Result<(), Failure> {
+    let query = [("insertDefaults", "true")];
+    if args.pretty || args.format.as_deref() == Some("pretty") {
+        let (services, failures) = context
+            .get_each::<Service>("services", &args.services, &query)
+            .await;
+        let networks: Vec<Network> = context.get(&["networks"], &[]).await?;
+        let texts: Vec<String> = services
+            .iter()
+            .map(|service| pretty::service(service, &networks, context.now()))
+            .collect();
+        context.print(&texts.concat())?;
+        return Failure::join(failures);
+    }
+    let (services, failures) = context
+        .get_each::<Data>("services", &args.services, &query)
+        .await;
+    context.print_inspected(&services, failures, args.format.as_deref())
+}
+
+async fn remove(context: &Context, args: RemoveArgs) -> Result<(), Failure> {
+    let mut failures = Vec::new();
+    for service in &args.services {
+        match context
+            .client
+            .delete(&target(&["services", service], &[]))
+            .await
+        {
+            Ok(()) => context.print(&format!("{service}\n"))?,
+            Err(error) => failures.push(error.into()),
+        }
+    }
+    Failure::join(failures)
+}

@@ -1,0 +1,120 @@
+//! Which services a pass looks at: those that changed since the last one, and those whose time
+//! has come. So a pass costs what changed and not what exists.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::board::Board;
+use super::look;
+use crate::spec::{ServiceId, Timestamp};
+use crate::state::{Change, State};
+
+/// Changes after which a pass leaves the rest for the next one, so that no command grows without
+/// bound. A single service may exceed it.
+const ENOUGH: usize = 10_000;
+
+/// What the next pass has to look at. One per leadership; it may be thrown away at any time, for
+/// a new one only looks at more.
+#[derive(Debug, Clone, Default)]
+pub struct Agenda {
+    /// Changes up to this log index have been looked at.
+    seen: u64,
+    /// The cluster's version that was looked at: its settings concern every service.
+    cluster_version: u64,
+    /// Services to look at once their time comes.
+    wakes: BTreeMap<ServiceId, Timestamp>,
+    /// Services to look at in the next pass in any case: changes were proposed for them that may
+    /// get lost, or the last pass had enough before their turn.
+    unsettled: BTreeSet<ServiceId>,
+    /// Tasks were placed since the leader last came to rest: for those that still wait for a node
+    /// the reason may be another one by now.
+    placed: bool,
+}
+
+/// What one pass decided.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Plan {
+    /// To be applied in this order; may be cut into several commands at any place.
+    pub changes: Vec<Change>,
+    /// When to call again if nothing happens. As long as there are changes: once they are applied.
+    pub wake_at: Option<Timestamp>,
+}
+
+impl Agenda {
+    /// The agenda of a manager that has just become the leader: everything.
+    pub fn new_leader() -> Self {
+        Self::default()
+    }
+
+    /// Decides what should change in `state`. `now` is the leader's clock; the pass takes the
+    /// state's own if that is ahead.
+    pub fn pass(&mut self, state: &State, now: Timestamp) -> Plan {
+        let Some(cluster) = state.cluster() else {
+            return Plan::default();
+        };
+        let now = now.max(state.clock());
+        let mut due = self.due(state, now, cluster.meta.version);
+        let mut board = Board::new(state);
+        let mut changes = self.look_at(&mut due, state, now, &mut board);
+        if changes.is_empty() && std::mem::take(&mut self.placed) {
+            due.extend(state.unassigned().map(|task| task.service));
+            changes = self.look_at(&mut due, state, now, &mut board);
+        }
+        self.unsettled.extend(due);
+        self.seen = state.index();
+        self.cluster_version = cluster.meta.version;
+        Plan {
+            changes,
+            wake_at: self.wake_at(),
+        }
+    }
+
+    /// When the next pass is due if nothing happens.
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        self.wakes.values().min().copied()
+    }
+
+    /// Looks at services until there are enough changes; leaves the others in `due`.
+    fn look_at(
+        &mut self,
+        due: &mut BTreeSet<ServiceId>,
+        state: &State,
+        now: Timestamp,
+        board: &mut Board<'_>,
+    ) -> Vec<Change> {
+        let mut changes = Vec::new();
+        while changes.len() < ENOUGH
+            && let Some(service) = due.pop_first()
+        {
+            let look = look(state, service, now, board);
+            if !look.changes.is_empty() {
+                self.unsettled.insert(service);
+            }
+            match look.wake_at {
+                Some(wake_at) => self.wakes.insert(service, wake_at),
+                None => self.wakes.remove(&service),
+            };
+            changes.extend(look.changes);
+        }
+        self.placed |= changes
+            .iter()
+            .any(|change| matches!(change, Change::Assign { .. }));
+        changes
+    }
+
+    fn due(&mut self, state: &State, now: Timestamp, cluster_version: u64) -> BTreeSet<ServiceId> {
+        let seen = if cluster_version == self.cluster_version {
+            self.seen
+        } else {
+            0
+        };
+        let mut due = std::mem::take(&mut self.unsettled);
+        due.extend(state.touched().services_since(seen));
+        due.extend(
+            self.wakes
+                .iter()
+                .filter(|(_, wake_at)| **wake_at <= now)
+                .map(|(service, _)| *service),
+        );
+        due
+    }
+}

@@ -1,0 +1,90 @@
+//! What nodes and networks have left while a pass is being made: the state's own figures and what
+//! the pass itself has given away since.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::spec::{NetworkId, NodeId};
+use crate::state::usage::Reserved;
+use crate::state::{State, Usage};
+
+#[derive(Debug)]
+pub(super) struct Board<'a> {
+    state: &'a State,
+    /// Usage of the nodes that the pass has put tasks on or taken some from.
+    usage: BTreeMap<NodeId, Usage>,
+    /// Addresses given away.
+    taken: BTreeMap<NetworkId, u64>,
+    /// Nodes that have come to take part in a network.
+    joined: BTreeSet<(NetworkId, NodeId)>,
+}
+
+impl<'a> Board<'a> {
+    pub(super) const fn new(state: &'a State) -> Self {
+        Self {
+            state,
+            usage: BTreeMap::new(),
+            taken: BTreeMap::new(),
+            joined: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn usage(&self, node: NodeId) -> &Usage {
+        self.usage
+            .get(&node)
+            .unwrap_or_else(|| self.state.usage(node))
+    }
+
+    /// A task was put on a node.
+    pub(super) fn take(&mut self, node: NodeId, reserved: &Reserved, networks: &[NetworkId]) {
+        for network in networks {
+            let needed = self.needed_by(*network, node);
+            *self.taken.entry(*network).or_default() += needed;
+            self.joined.insert((*network, node));
+        }
+        self.usage_mut(node).add(reserved, true);
+    }
+
+    /// A task was taken from a node.
+    pub(super) fn give_back(&mut self, node: NodeId, reserved: &Reserved) {
+        self.usage_mut(node).remove(reserved, true);
+    }
+
+    /// The network that has no address left for any task.
+    pub(super) fn exhausted(&self, networks: &[NetworkId]) -> Option<NetworkId> {
+        networks
+            .iter()
+            .find(|network| self.free(**network) == 0)
+            .copied()
+    }
+
+    /// The network that has too few addresses left for a task on that node.
+    pub(super) fn exhausted_for(&self, networks: &[NetworkId], node: NodeId) -> Option<NetworkId> {
+        networks
+            .iter()
+            .find(|network| self.free(**network) < self.needed_by(**network, node))
+            .copied()
+    }
+
+    fn usage_mut(&mut self, node: NodeId) -> &mut Usage {
+        self.usage
+            .entry(node)
+            .or_insert_with(|| self.state.usage(node).clone())
+    }
+
+    fn free(&self, network: NetworkId) -> u64 {
+        let free = self
+            .state
+            .network(network)
+            .map_or(0, |network| network.free());
+        free.saturating_sub(self.taken.get(&network).copied().unwrap_or(0))
+    }
+
+    fn needed_by(&self, network: NetworkId, node: NodeId) -> u64 {
+        if self.joined.contains(&(network, node)) {
+            return 1;
+        }
+        self.state
+            .network(network)
+            .map_or(1, |network| network.needed_by(node))
+    }
+}

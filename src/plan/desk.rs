@@ -1,0 +1,354 @@
+//! One service laid out for a look: its tasks by slot as they will be once the changes decided so
+//! far are applied, and those changes. Every step reads and writes here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::filters::Needs;
+use super::kinship::Kinship;
+use super::wait::Wait;
+use super::{Look, board::Board};
+use crate::spec::id::Ids;
+use crate::spec::{NodeId, RestartPolicy, ServiceId, ServiceSpec, TaskId, Timestamp};
+use crate::state::command::NewTask;
+use crate::state::object::Meta;
+use crate::state::service::Rollout;
+use crate::state::task::{DesiredState, Gate, Restarts, Slot, TaskState, Waiting};
+use crate::state::usage::Reserved;
+use crate::state::{Change, Service, State, Task};
+
+#[derive(Debug)]
+pub(super) struct Desk<'a> {
+    pub(super) state: &'a State,
+    pub(super) service: &'a Service,
+    pub(super) now: Timestamp,
+    /// As it will be; written back when it has changed.
+    pub(super) rollout: Option<Rollout>,
+    ids: Ids,
+    tasks: BTreeMap<TaskId, Arc<Task>>,
+    /// Tasks of each slot, oldest first.
+    slots: BTreeMap<Slot, Vec<TaskId>>,
+    /// How each spec version that tasks carry relates to the wanted one.
+    kinships: BTreeMap<u64, Kinship>,
+    /// What tasks are found to wait for.
+    holds: BTreeMap<TaskId, Waiting>,
+    changes: Vec<Change>,
+    waits: Vec<Wait>,
+    wake_at: Option<Timestamp>,
+}
+
+impl<'a> Desk<'a> {
+    /// `None` when there is no such service (any more).
+    pub(super) fn of(state: &'a State, id: ServiceId, now: Timestamp) -> Option<Self> {
+        let service = state.service(id)?;
+        let tasks: BTreeMap<TaskId, Arc<Task>> = state
+            .tasks_of(id)
+            .map(|task| (task.id, task.clone()))
+            .collect();
+        let mut slots: BTreeMap<Slot, Vec<TaskId>> = BTreeMap::new();
+        for task in tasks.values() {
+            slots.entry(task.slot).or_default().push(task.id);
+        }
+        for slot in slots.values_mut() {
+            slot.sort_by_key(|id| (tasks.get(id).map(|task| task.meta.created_at), *id));
+        }
+        let kinships = service
+            .specs
+            .iter()
+            .filter(|(version, _)| **version != service.spec_version)
+            .map(|(version, spec)| (*version, Kinship::between(spec, &service.spec)))
+            .collect();
+        Some(Self {
+            state,
+            service,
+            now,
+            rollout: service.rollout.clone(),
+            ids: ids(state, id),
+            tasks,
+            slots,
+            kinships,
+            holds: BTreeMap::new(),
+            changes: Vec::new(),
+            waits: Vec::new(),
+            wake_at: None,
+        })
+    }
+
+    /// All slots that have tasks of any kind.
+    pub(super) fn slots(&self) -> Vec<Slot> {
+        self.slots.keys().copied().collect()
+    }
+
+    /// All tasks, by id.
+    pub(super) fn tasks(&self) -> impl DoubleEndedIterator<Item = &Arc<Task>> {
+        self.tasks.values()
+    }
+
+    /// The tasks of a slot, oldest first.
+    pub(super) fn in_slot(&self, slot: Slot) -> impl DoubleEndedIterator<Item = &Arc<Task>> {
+        self.slots
+            .get(&slot)
+            .into_iter()
+            .flatten()
+            .filter_map(|id| self.tasks.get(id))
+    }
+
+    /// The wanted tasks of a slot, ended ones included, oldest first.
+    pub(super) fn wanted(&self, slot: Slot) -> Vec<Arc<Task>> {
+        self.in_slot(slot)
+            .filter(|task| task.is_wanted())
+            .cloned()
+            .collect()
+    }
+
+    /// The spec that a task runs.
+    pub(super) fn spec_of(&self, task: &Task) -> &'a Arc<ServiceSpec> {
+        self.service
+            .spec_at(task.spec_version)
+            .unwrap_or(&self.service.spec)
+    }
+
+    pub(super) fn restart_policy_of(&self, task: &Task) -> RestartPolicy {
+        let policy = &self.spec_of(task).task_template.restart_policy;
+        policy.clone().unwrap_or_default()
+    }
+
+    /// Whether a task is what the service wants now, so that a rollout has nothing to do for it.
+    pub(super) fn is_clean(&self, task: &Task) -> bool {
+        if task.spec_version == self.service.spec_version {
+            return true;
+        }
+        match self.kinships.get(&task.spec_version) {
+            Some(Kinship::Same) => true,
+            Some(Kinship::Moved) => task
+                .node
+                .and_then(|node| self.state.node(node))
+                .is_some_and(|node| Needs::of(&self.service.spec).suits(node)),
+            Some(Kinship::Different) | None => false,
+        }
+    }
+
+    /// The spec that decides where a task may be.
+    pub(super) fn placing_spec_of(&self, task: &Task) -> &'a Arc<ServiceSpec> {
+        if self.is_clean(task) {
+            &self.service.spec
+        } else {
+            self.spec_of(task)
+        }
+    }
+
+    /// The version of a task that takes a task's place for another reason than a rollout. While
+    /// one is under way or paused, only its own steps change versions.
+    pub(super) fn successor_version(&self, task: &Task) -> u64 {
+        let rolling = self
+            .rollout
+            .as_ref()
+            .is_some_and(|rollout| rollout.state.is_active() || rollout.state.is_paused());
+        let known = self.service.spec_at(task.spec_version).is_some();
+        if rolling && known && !self.is_clean(task) {
+            task.spec_version
+        } else {
+            self.service.spec_version
+        }
+    }
+
+    /// Whether a task's node cannot tell of it: it is gone or down.
+    pub(super) fn is_lost(&self, task: &Task) -> bool {
+        task.node
+            .is_some_and(|node| self.state.node(node).is_none_or(|node| node.is_down()))
+    }
+
+    pub(super) fn set_desired(&mut self, id: TaskId, desired: DesiredState) {
+        let moves = self
+            .tasks
+            .get(&id)
+            .is_some_and(|task| task.desired < desired);
+        if moves {
+            self.lower(id, desired);
+            self.changes.push(Change::SetDesired { task: id, desired });
+        }
+    }
+
+    /// The managers' own verdict that a task has ended.
+    pub(super) fn end(&mut self, id: TaskId, state: TaskState, err: &str) {
+        let now = self.now;
+        let Some(task) = self.tasks.get_mut(&id).map(Arc::make_mut) else {
+            return;
+        };
+        task.status.state = state;
+        task.status.applied_at = now;
+        self.changes.push(Change::SetState {
+            task: id,
+            state,
+            message: err.to_owned(),
+            err: err.to_owned(),
+        });
+    }
+
+    /// A task for a slot that has none.
+    pub(super) fn create(&mut self, slot: Slot, spec_version: u64, gate: Gate) {
+        let successor = Successor {
+            spec_version,
+            gate,
+            in_rollout: false,
+            restarts: Restarts::default(),
+        };
+        let new = self.new_task(slot, successor);
+        self.changes.push(Change::CreateTask(new));
+    }
+
+    /// A task that takes another's place in its slot.
+    pub(super) fn replace(&mut self, old: &Task, old_desired: DesiredState, new: Successor) {
+        let new = self.new_task(old.slot, new);
+        self.lower(old.id, old_desired);
+        self.changes.push(Change::ReplaceTask {
+            old: old.id,
+            old_desired: old.desired.max(old_desired),
+            new,
+        });
+    }
+
+    /// What must have stopped before a task may start that takes this one's place: this one, if
+    /// its node can still tell, or what it waited for itself.
+    pub(super) fn still_stopping(&self, old: &Task) -> Option<TaskId> {
+        let stops = |task: &Task| task.occupies_node() && !self.is_lost(task);
+        if stops(old) {
+            return Some(old.id);
+        }
+        self.in_slot(old.slot)
+            .rev()
+            .find(|task| !task.is_wanted() && stops(task))
+            .map(|task| task.id)
+    }
+
+    pub(super) fn assign(&mut self, id: TaskId, node: NodeId, board: &mut Board<'_>) {
+        let Some(task) = self.tasks.get(&id).cloned() else {
+            return;
+        };
+        let mut task = Arc::unwrap_or_clone(task);
+        let spec = self.spec_of(&task);
+        task.node = Some(node);
+        task.reserved = Reserved::of(spec);
+        task.status.state = TaskState::Assigned;
+        task.waiting = None;
+        board.take(node, &task.reserved, &self.state.networks_of(spec));
+        self.tasks.insert(id, Arc::new(task));
+        self.changes.push(Change::Assign { task: id, node });
+    }
+
+    pub(super) fn delete(&mut self, id: TaskId) {
+        if let Some(task) = self.tasks.remove(&id) {
+            if let Some(slot) = self.slots.get_mut(&task.slot) {
+                slot.retain(|other| *other != id);
+            }
+            self.changes.push(Change::DeleteTask { task: id });
+        }
+    }
+
+    pub(super) fn roll_back(&mut self, message: String) {
+        self.changes.push(Change::RollBack {
+            service: self.service.id,
+            spec_version: self.service.spec_version,
+            message,
+        });
+    }
+
+    /// Says what a task waits for; the last word counts.
+    pub(super) fn hold(&mut self, task: TaskId, waiting: Waiting) {
+        self.holds.insert(task, waiting);
+    }
+
+    /// Says what the rollout waits for.
+    pub(super) fn wait(&mut self, wait: Wait) {
+        self.waits.push(wait);
+    }
+
+    /// Asks to be looked at again at that time.
+    pub(super) fn wake(&mut self, at: Timestamp) {
+        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    /// Writes down what tasks wait for, where that has changed.
+    pub(super) fn say_what_tasks_wait_for(&mut self) {
+        for task in self.tasks.values() {
+            let waiting = self.holds.remove(&task.id);
+            if task.is_wanted() && !task.has_ended() && task.waiting != waiting {
+                self.changes.push(Change::SetWaiting {
+                    task: task.id,
+                    waiting,
+                });
+            }
+        }
+    }
+
+    /// What the look found.
+    pub(super) fn close(mut self) -> Look {
+        if let Some(rollout) = self
+            .rollout
+            .take_if(|rollout| self.service.rollout.as_ref() != Some(rollout))
+        {
+            self.changes.push(Change::SetRollout {
+                service: self.service.id,
+                spec_version: self.service.spec_version,
+                rollout,
+            });
+        }
+        Look {
+            changes: self.changes,
+            wake_at: self.wake_at,
+            waits: self.waits,
+        }
+    }
+
+    fn new_task(&mut self, slot: Slot, successor: Successor) -> NewTask {
+        let desired = if successor.gate == Gate::default() {
+            DesiredState::Running
+        } else {
+            DesiredState::Ready
+        };
+        let new = NewTask {
+            id: TaskId::from_bits(self.ids.next_bits()),
+            service: self.service.id,
+            slot,
+            spec_version: successor.spec_version,
+            desired,
+            gate: successor.gate,
+            in_rollout: successor.in_rollout,
+            restarts: successor.restarts,
+        };
+        let task = Task::new(new.clone(), Meta::new(self.state.index(), self.now));
+        self.slots.entry(slot).or_default().push(task.id);
+        self.tasks.insert(task.id, Arc::new(task));
+        new
+    }
+
+    fn lower(&mut self, id: TaskId, desired: DesiredState) {
+        let Some(task) = self.tasks.get_mut(&id).map(Arc::make_mut) else {
+            return;
+        };
+        task.desired = task.desired.max(desired);
+        if !task.is_wanted() && task.node.is_none() && !task.has_ended() {
+            // As the state does for what was never placed.
+            task.status.state = TaskState::Shutdown;
+        }
+    }
+}
+
+/// What a task is replaced by. It starts at once if its gate is open from the beginning.
+#[derive(Debug)]
+pub(super) struct Successor {
+    pub(super) spec_version: u64,
+    pub(super) gate: Gate,
+    pub(super) in_rollout: bool,
+    pub(super) restarts: Restarts,
+}
+
+/// A sequence of ids of its own for each service and state, so that what a pass decides for one
+/// service does not depend on which others it looks at.
+fn ids(state: &State, service: ServiceId) -> Ids {
+    let seed = state.cluster().map_or(0, |cluster| cluster.seed);
+    let bits = service.bits();
+    // The halves of the id are folded together; what is cut off is meant to be.
+    let folded = (bits ^ (bits >> 64)) as u64;
+    Ids::new(seed ^ folded, state.index())
+}

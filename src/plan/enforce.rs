@@ -1,0 +1,42 @@
+//! Tasks that may not stay where they are: their node no longer meets the constraints, or has
+//! shrunk below what its tasks reserve.
+
+use super::board::Board;
+use super::desk::Desk;
+use super::filters::Needs;
+use crate::spec::Availability;
+use crate::state::task::{Slot, TaskState};
+use crate::state::{Node, Task};
+
+const MISPLACED: &str = "assigned node no longer meets constraints";
+
+/// Rejects misplaced tasks; what becomes of their slots is decided as after any other failure.
+/// Paused nodes keep their tasks, drained and silent ones lose them anyway.
+pub(super) fn reject_misplaced(desk: &mut Desk<'_>, board: &mut Board<'_>) {
+    let placed: Vec<_> = desk
+        .tasks()
+        .filter(|task| task.is_wanted() && task.occupies_node())
+        .cloned()
+        .collect();
+    for task in placed {
+        let Some(node) = task.node.and_then(|node| desk.state.node(node)) else {
+            continue;
+        };
+        let settled = node.spec.availability == Availability::Active && !node.is_down();
+        if settled && (!suits(desk, &task, node) || overcommits(&task, node, board)) {
+            desk.end(task.id, TaskState::Rejected, MISPLACED);
+            board.give_back(node.id, &task.reserved);
+        }
+    }
+}
+
+/// A global service's tasks on nodes that do not suit it are stopped, not rejected.
+fn suits(desk: &Desk<'_>, task: &Task, node: &Node) -> bool {
+    matches!(task.slot, Slot::Node(_)) || Needs::of(desk.placing_spec_of(task)).suits(node)
+}
+
+fn overcommits(task: &Task, node: &Node, board: &Board<'_>) -> bool {
+    let (usage, has) = (board.usage(node.id), &node.description);
+    (task.reserved.nano_cpus > 0 && usage.nano_cpus > has.nano_cpus)
+        || (task.reserved.memory_bytes > 0 && usage.memory_bytes > has.memory_bytes)
+}

@@ -1,0 +1,128 @@
+//! Which nodes may run a task of a spec, and why the others may not.
+
+use std::net::IpAddr;
+
+use crate::spec::ServiceSpec;
+use crate::spec::constraint::{Constraint, NodeFacts};
+use crate::spec::service::Platform;
+use crate::state::task::NodeRejection;
+use crate::state::usage::Reserved;
+use crate::state::{Node, Usage};
+
+/// What a spec asks of a node, made ready for many nodes.
+#[derive(Debug)]
+pub(super) struct Needs<'a> {
+    reserved: Reserved,
+    /// Asks for kinds of resources that nodes do not have.
+    generic: bool,
+    /// `None` for one that cannot be read: no node meets it.
+    constraints: Vec<Option<Constraint>>,
+    platforms: &'a [Platform],
+    /// Tasks of the service on one node at most; 0 is no limit.
+    max_replicas: u64,
+}
+
+impl<'a> Needs<'a> {
+    pub(super) fn of(spec: &'a ServiceSpec) -> Self {
+        let template = &spec.task_template;
+        let placement = template.placement.as_ref();
+        Self {
+            reserved: Reserved::of(spec),
+            generic: !template.reservations().generic_resources.is_empty(),
+            constraints: placement
+                .iter()
+                .flat_map(|placement| &placement.constraints)
+                .map(|text| text.parse().ok())
+                .collect(),
+            platforms: placement.map_or(&[], |placement| &placement.platforms),
+            max_replicas: placement.map_or(0, |placement| placement.max_replicas),
+        }
+    }
+
+    /// Why a node is not taken, `None` when it is. `own` is the number of the service's wanted
+    /// tasks there.
+    pub(super) fn reject(&self, node: &Node, usage: &Usage, own: u64) -> Option<NodeRejection> {
+        if !node.takes_tasks() {
+            Some(NodeRejection::NotAvailable)
+        } else if !self.fits(node, usage) {
+            Some(NodeRejection::InsufficientResources)
+        } else if !self.meets_constraints(node) {
+            Some(NodeRejection::ConstraintNotSatisfied)
+        } else if !self.runs_on(node) {
+            Some(NodeRejection::UnsupportedPlatform)
+        } else if self.ports_taken(usage) {
+            Some(NodeRejection::HostPortInUse)
+        } else if self.max_replicas > 0 && own >= self.max_replicas {
+            Some(NodeRejection::MaxReplicasPerNode)
+        } else {
+            None
+        }
+    }
+
+    /// Whether a node is of the kind that the spec asks for, whatever runs there.
+    pub(super) fn suits(&self, node: &Node) -> bool {
+        self.meets_constraints(node) && self.runs_on(node)
+    }
+
+    fn fits(&self, node: &Node, usage: &Usage) -> bool {
+        let room =
+            |has: i64, used: i64, asked: i64| asked == 0 || has.saturating_sub(used) >= asked;
+        let description = &node.description;
+        !self.generic
+            && room(
+                description.nano_cpus,
+                usage.nano_cpus,
+                self.reserved.nano_cpus,
+            )
+            && room(
+                description.memory_bytes,
+                usage.memory_bytes,
+                self.reserved.memory_bytes,
+            )
+    }
+
+    fn meets_constraints(&self, node: &Node) -> bool {
+        if self.constraints.is_empty() {
+            return true;
+        }
+        let facts = NodeFacts {
+            id: node.id,
+            hostname: &node.description.hostname,
+            ip: Some(address_of(node)),
+            role: node.spec.role,
+            os: &node.description.os,
+            architecture: &node.description.architecture,
+            labels: &node.spec.labels,
+            engine_labels: &node.description.engine_labels,
+        };
+        self.constraints.iter().all(|constraint| {
+            constraint
+                .as_ref()
+                .is_some_and(|constraint| constraint.holds(&facts))
+        })
+    }
+
+    fn runs_on(&self, node: &Node) -> bool {
+        let description = &node.description;
+        self.platforms.is_empty()
+            || self
+                .platforms
+                .iter()
+                .any(|platform| platform.runs_on(&description.architecture, &description.os))
+    }
+
+    fn ports_taken(&self, usage: &Usage) -> bool {
+        self.reserved
+            .host_ports
+            .iter()
+            .any(|port| usage.host_ports.contains_key(port))
+    }
+}
+
+/// The address that other nodes dial, or, where that is a name, the one for the overlay's traffic.
+fn address_of(node: &Node) -> IpAddr {
+    node.addr.parse().map_or(
+        IpAddr::V4(node.data_path_addr),
+        |socket: std::net::SocketAddr| socket.ip(),
+    )
+}

@@ -1,0 +1,48 @@
+//! Letting prepared tasks start: after the restart delay, and once the task whose place they take
+//! has stopped.
+
+use super::desk::Desk;
+use crate::spec::{Nanos, TaskId, Timestamp};
+use crate::state::Task;
+use crate::state::task::{DesiredState, Waiting};
+
+/// How long a task waits for another to stop at most.
+const PATIENCE: Nanos = Nanos::from_secs(60);
+
+/// Promotes the tasks whose gates are open; says of the others what they wait for.
+pub(super) fn open(desk: &mut Desk<'_>) {
+    let ready: Vec<_> = desk
+        .tasks()
+        .filter(|task| task.desired == DesiredState::Ready && !task.has_ended())
+        .cloned()
+        .collect();
+    for task in ready {
+        match closed(desk, &task) {
+            None => desk.set_desired(task.id, DesiredState::Running),
+            Some((waiting, until)) => {
+                desk.hold(task.id, waiting);
+                desk.wake(until);
+            }
+        }
+    }
+}
+
+/// What keeps a gate closed, and until when at the latest.
+fn closed(desk: &Desk<'_>, task: &Task) -> Option<(Waiting, Timestamp)> {
+    if let Some(start) = task.gate.not_before.filter(|start| *start > desk.now) {
+        return Some((Waiting::RestartDelay(start), start));
+    }
+    let until = task.meta.created_at + PATIENCE;
+    let predecessor = predecessor(desk, task).filter(|_| until > desk.now)?;
+    Some((Waiting::Predecessor(predecessor), until))
+}
+
+/// The oldest task of the slot that is still to stop. Not only the direct predecessor: that may
+/// itself have waited for another.
+fn predecessor(desk: &Desk<'_>, task: &Task) -> Option<TaskId> {
+    task.gate.after?;
+    desk.in_slot(task.slot)
+        .take_while(|other| other.id != task.id)
+        .find(|other| !other.is_wanted() && !other.has_ended() && !desk.is_lost(other))
+        .map(|other| other.id)
+}

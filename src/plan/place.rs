@@ -1,0 +1,287 @@
+//! Choosing nodes for tasks that have none.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::board::Board;
+use super::desk::Desk;
+use super::filters::Needs;
+use super::spread::{Candidate, Rank, Tree};
+use crate::spec::service::SpreadOver;
+use crate::spec::{Nanos, NetworkId, NodeId, ServiceSpec};
+use crate::state::task::{NodeRejection, Slot, TaskState, Waiting};
+use crate::state::{Node, Task};
+
+/// Failures of a spec on a node count against it from this many on,
+const FAILURES: u64 = 5;
+/// if they are no older than this.
+const FAILURES_WITHIN: Nanos = Nanos::from_secs(5 * 60);
+
+/// Gives nodes to the service's tasks that have none; says why where there is no node.
+pub(super) fn place(desk: &mut Desk<'_>, board: &mut Board<'_>) {
+    let mut groups: BTreeMap<u64, Vec<Arc<Task>>> = BTreeMap::new();
+    let mut fixed = Vec::new();
+    for task in desk.tasks().filter(|task| task.is_unplaced()) {
+        match task.slot {
+            Slot::Replica(_) => groups
+                .entry(task.spec_version)
+                .or_default()
+                .push(task.clone()),
+            Slot::Node(node) => fixed.push((node, task.clone())),
+        }
+    }
+    for (node, task) in fixed {
+        place_on(desk, board, &task, node);
+    }
+    for mut tasks in groups.into_values() {
+        tasks.sort_by_key(|task| (task.slot, task.id));
+        place_group(desk, board, &tasks);
+    }
+}
+
+/// Places a task that can be on one node only.
+fn place_on(desk: &mut Desk<'_>, board: &mut Board<'_>, task: &Task, node: NodeId) {
+    let spec = desk.placing_spec_of(task);
+    let own = tally(desk, task.spec_version, node).own;
+    let rejection = match desk.state.node(node) {
+        Some(node) => Needs::of(spec).reject(node, board.usage(node.id), own),
+        None => Some(NodeRejection::NotAvailable),
+    };
+    let networks = desk.state.networks_of(spec);
+    if let Some(rejection) = rejection {
+        desk.hold(task.id, Waiting::NoSuitableNode(vec![(rejection, 1)]));
+    } else if let Some(network) = board.exhausted_for(&networks, node) {
+        desk.hold(task.id, Waiting::AddressesExhausted(network));
+    } else {
+        desk.assign(task.id, node, board);
+    }
+}
+
+/// Places tasks of one spec, each on the node that is best by then.
+fn place_group(desk: &mut Desk<'_>, board: &mut Board<'_>, tasks: &[Arc<Task>]) {
+    let Some(first) = tasks.first() else { return };
+    let spec = desk.placing_spec_of(first);
+    let networks = desk.state.networks_of(spec);
+    let mut field = Field::new(desk, board, spec, first.spec_version);
+    for task in tasks {
+        match field.choose(board, &networks) {
+            Ok((candidate, node)) => {
+                desk.assign(task.id, node, board);
+                field.placed(board, candidate);
+            }
+            Err(waiting) => desk.hold(task.id, waiting),
+        }
+    }
+}
+
+/// The nodes as one group of tasks sees them.
+#[derive(Debug)]
+struct Field<'a> {
+    needs: Needs<'a>,
+    nodes: Vec<(&'a Arc<Node>, Tally)>,
+    tree: Tree,
+    rejected: BTreeMap<NodeRejection, u64>,
+    exhausted: Option<NetworkId>,
+}
+
+impl<'a> Field<'a> {
+    fn new(desk: &Desk<'a>, board: &Board<'_>, spec: &'a ServiceSpec, spec_version: u64) -> Self {
+        let levels = levels(spec);
+        let tallies = tallies(desk, spec_version);
+        let mut field = Self {
+            needs: Needs::of(spec),
+            nodes: Vec::new(),
+            tree: Tree::new(),
+            rejected: BTreeMap::new(),
+            exhausted: None,
+        };
+        for node in desk.state.nodes() {
+            let tally = tallies.get(&node.id).copied().unwrap_or_default();
+            let labels: Vec<&str> = levels.iter().map(|level| level.of(node)).collect();
+            let usage = board.usage(node.id);
+            let rejection = field.needs.reject(node, usage, tally.own);
+            let rank = match rejection {
+                None => Some(tally.rank(usage.active)),
+                Some(rejection) => {
+                    field.reject(rejection);
+                    None
+                }
+            };
+            field.tree.add(&labels, tally.own, rank);
+            field.nodes.push((node, tally));
+        }
+        field
+    }
+
+    /// The best node, taken out of the field, or why there is none.
+    fn choose(
+        &mut self,
+        board: &Board<'_>,
+        networks: &[NetworkId],
+    ) -> Result<(Candidate, NodeId), Waiting> {
+        if let Some(network) = board.exhausted(networks) {
+            return Err(Waiting::AddressesExhausted(network));
+        }
+        while let Some(candidate) = self.tree.pop() {
+            let node = self.nodes[candidate].0.id;
+            match board.exhausted_for(networks, node) {
+                // Addresses only get fewer, so this node is out for all the group's tasks.
+                Some(network) => self.exhausted = Some(network),
+                None => return Ok((candidate, node)),
+            }
+        }
+        Err(match self.exhausted {
+            Some(network) => Waiting::AddressesExhausted(network),
+            None => Waiting::NoSuitableNode(self.rejections()),
+        })
+    }
+
+    /// A task was put on a chosen node, which may or may not take another.
+    fn placed(&mut self, board: &Board<'_>, candidate: Candidate) {
+        let (node, tally) = &mut self.nodes[candidate];
+        tally.own += 1;
+        tally.counted += 1;
+        let (node, tally) = (*node, *tally);
+        let usage = board.usage(node.id);
+        self.tree.count(candidate, 1);
+        match self.needs.reject(node, usage, tally.own) {
+            None => self.tree.put(candidate, tally.rank(usage.active)),
+            Some(rejection) => self.reject(rejection),
+        }
+    }
+
+    fn reject(&mut self, rejection: NodeRejection) {
+        *self.rejected.entry(rejection).or_default() += 1;
+    }
+
+    /// Most frequent first.
+    fn rejections(&self) -> Vec<(NodeRejection, u64)> {
+        let mut counts: Vec<(NodeRejection, u64)> = self
+            .rejected
+            .iter()
+            .map(|(rejection, count)| (*rejection, *count))
+            .collect();
+        counts.sort_by_key(|(rejection, count)| (std::cmp::Reverse(*count), *rejection));
+        counts
+    }
+}
+
+/// What a service has on one node.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    /// Wanted tasks, but those that a newer one is about to take the place of.
+    own: u64,
+    /// Tasks that the board counts as active.
+    counted: u64,
+    /// Recent failures of the spec that is being placed.
+    failures: u64,
+}
+
+impl Tally {
+    /// `active` is what the board counts on the node.
+    const fn rank(self, active: u64) -> Rank {
+        Rank {
+            failures: if self.failures >= FAILURES {
+                self.failures
+            } else {
+                0
+            },
+            own: self.own,
+            others: active.saturating_sub(self.counted),
+        }
+    }
+
+    fn count(&mut self, desk: &Desk<'_>, task: &Task, spec_version: u64) {
+        self.counted += u64::from(is_counted(desk, task));
+        if task.is_wanted() && !task.has_ended() && !is_on_its_way_out(desk, task) {
+            self.own += 1;
+        }
+        let failed = matches!(task.status.state, TaskState::Failed | TaskState::Rejected);
+        if failed
+            && task.spec_version == spec_version
+            && desk.now - task.status.applied_at <= FAILURES_WITHIN
+        {
+            self.failures += 1;
+        }
+    }
+}
+
+/// Whether the board counts a task as active: it did in the state and was not ended by this look,
+/// or it was placed by this look.
+fn is_counted(desk: &Desk<'_>, task: &Task) -> bool {
+    match desk.state.task(task.id).filter(|was| was.node.is_some()) {
+        Some(was) => was.is_wanted() && !was.has_ended() && !task.has_ended(),
+        None => true,
+    }
+}
+
+/// Start-first: a newer task of the slot is there already.
+fn is_on_its_way_out(desk: &Desk<'_>, task: &Task) -> bool {
+    desk.in_slot(task.slot)
+        .rev()
+        .take_while(|newer| newer.id != task.id)
+        .any(|newer| newer.is_wanted() && !newer.has_ended())
+}
+
+fn tallies(desk: &Desk<'_>, spec_version: u64) -> BTreeMap<NodeId, Tally> {
+    let mut tallies: BTreeMap<NodeId, Tally> = BTreeMap::new();
+    for task in desk.tasks() {
+        if let Some(node) = task.node {
+            let tally = tallies.entry(node).or_default();
+            tally.count(desk, task, spec_version);
+        }
+    }
+    tallies
+}
+
+fn tally(desk: &Desk<'_>, spec_version: u64, node: NodeId) -> Tally {
+    let mut tally = Tally::default();
+    for task in desk.in_slot(Slot::Node(node)) {
+        if task.node == Some(node) {
+            tally.count(desk, task, spec_version);
+        }
+    }
+    tally
+}
+
+/// One level of placement preferences.
+#[derive(Debug)]
+enum Level<'a> {
+    NodeLabel(&'a str),
+    EngineLabel(&'a str),
+}
+
+impl<'a> Level<'a> {
+    /// `None` for a descriptor that names no label; it divides nothing.
+    fn of_descriptor(spread: &'a SpreadOver) -> Option<Self> {
+        let descriptor = spread.spread_descriptor.as_str();
+        let label = |prefix: &str| {
+            descriptor
+                .get(..prefix.len())
+                .filter(|start| start.eq_ignore_ascii_case(prefix))
+                .map(|_| &descriptor[prefix.len()..])
+        };
+        label("node.labels.")
+            .map(Level::NodeLabel)
+            .or_else(|| label("engine.labels.").map(Level::EngineLabel))
+    }
+
+    /// A node's value; nodes without the label are a branch of their own.
+    fn of(&self, node: &'a Node) -> &'a str {
+        let value = match self {
+            Level::NodeLabel(label) => node.spec.labels.get(*label),
+            Level::EngineLabel(label) => node.description.engine_labels.get(*label),
+        };
+        value.map_or("", String::as_str)
+    }
+}
+
+fn levels(spec: &ServiceSpec) -> Vec<Level<'_>> {
+    let placement = spec.task_template.placement.as_ref();
+    placement
+        .iter()
+        .flat_map(|placement| &placement.preferences)
+        .filter_map(|preference| preference.spread.as_ref())
+        .filter_map(Level::of_descriptor)
+        .collect()
+}

@@ -1,0 +1,197 @@
+//! What becomes of a slot whose task has ended or lost its node: another attempt, now or after a
+//! delay, or none.
+
+use std::sync::Arc;
+
+use super::desk::{Desk, Successor};
+use crate::spec::policy::RestartCondition;
+use crate::spec::{Nanos, RestartPolicy, Timestamp};
+use crate::state::Task;
+use crate::state::task::{DesiredState, Gate, Restarts, Slot, TaskState};
+
+/// Gives ended and lost tasks of these slots their successors.
+pub(super) fn repair(desk: &mut Desk<'_>, slots: &[Slot]) {
+    for slot in slots {
+        repair_slot(desk, *slot);
+    }
+}
+
+fn repair_slot(desk: &mut Desk<'_>, slot: Slot) {
+    let wanted = desk.wanted(slot);
+    for task in &wanted {
+        let policy = desk.restart_policy_of(task);
+        let (again, successor) = if task.has_ended() {
+            (allows_another(task, &policy), restarted(desk, task))
+        } else if has_lost_node(desk, task) {
+            (moves(task, &policy), moved(desk, task))
+        } else {
+            continue;
+        };
+        if again && !has_stand_in(desk, &wanted, task) {
+            desk.replace(task, DesiredState::Shutdown, successor);
+        } else {
+            desk.set_desired(task.id, DesiredState::Shutdown);
+        }
+    }
+}
+
+/// Whether a slot has neither a task nor one that ended for good, so that a new one is due.
+pub(super) fn is_vacant(desk: &Desk<'_>, slot: Slot) -> bool {
+    desk.in_slot(slot).all(|task| !task.is_wanted()) && !is_finished(desk, slot)
+}
+
+/// Whether a slot's last task ended, and by the restart policy there is not to be another.
+pub(super) fn is_finished(desk: &Desk<'_>, slot: Slot) -> bool {
+    desk.in_slot(slot).next_back().is_some_and(|newest| {
+        let policy = desk.restart_policy_of(newest);
+        newest.desired == DesiredState::Shutdown
+            && if newest.has_ended() {
+                !allows_another(newest, &policy)
+            } else {
+                !moves(newest, &policy)
+            }
+    })
+}
+
+/// A new task for a vacant slot. It waits for what still stops there, unless the slot itself was
+/// given up.
+pub(super) fn fill(desk: &mut Desk<'_>, slot: Slot) {
+    let newest = desk.in_slot(slot).next_back();
+    let spec_version = newest.map_or(desk.service.spec_version, |newest| {
+        desk.successor_version(newest)
+    });
+    let after = newest.and_then(|newest| desk.still_stopping(newest));
+    let gate = Gate {
+        not_before: None,
+        after,
+    };
+    desk.create(slot, spec_version, gate);
+}
+
+/// Whether a task cannot stay on its node: that is gone, silent or being drained. A global
+/// service's tasks do not move, so they are not lost in this sense.
+fn has_lost_node(desk: &Desk<'_>, task: &Task) -> bool {
+    let (Slot::Replica(_), Some(node)) = (task.slot, task.node) else {
+        return false;
+    };
+    desk.state.node(node).is_none_or(|node| !node.keeps_tasks())
+}
+
+/// Whether another task of the slot makes a successor needless: one of the wanted spec, or any if
+/// this one is not of it. While a rollout is paused, what still serves is enough.
+fn has_stand_in(desk: &Desk<'_>, wanted: &[Arc<Task>], task: &Task) -> bool {
+    let paused = desk
+        .rollout
+        .as_ref()
+        .is_some_and(|rollout| rollout.state.is_paused());
+    let clean = desk.is_clean(task);
+    wanted
+        .iter()
+        .filter(|other| other.id != task.id && !other.has_ended())
+        .filter(|other| !has_lost_node(desk, other))
+        .any(|other| paused || !clean || desk.is_clean(other))
+}
+
+/// Whether a task that lost its node goes on elsewhere. One that must not be restarted and has run
+/// does not.
+fn moves(task: &Task, policy: &RestartPolicy) -> bool {
+    policy.condition() != RestartCondition::None || task.status.state < TaskState::Starting
+}
+
+/// Whether the restart policy allows an ended task another attempt. Depends on the task alone and
+/// not on the time, so that the answer stays what it was.
+fn allows_another(task: &Task, policy: &RestartPolicy) -> bool {
+    let status = &task.status;
+    match policy.condition() {
+        // Nothing was attempted where there was no node.
+        RestartCondition::None => return task.node.is_none(),
+        RestartCondition::OnFailure if status.state == TaskState::Complete => return false,
+        RestartCondition::OnFailure | RestartCondition::Any => {}
+    }
+    let counts = matches!(
+        status.state,
+        TaskState::Complete | TaskState::Failed | TaskState::Rejected
+    );
+    let Some(limit) = policy.max_attempts().filter(|_| counts) else {
+        return true;
+    };
+    match policy.window() {
+        None => task.restarts.count < limit,
+        Some(window) => {
+            let recent = recent(&task.restarts, status.applied_at, window).count();
+            u64::try_from(recent).unwrap_or(u64::MAX) < limit
+        }
+    }
+}
+
+fn recent(
+    restarts: &Restarts,
+    at: Timestamp,
+    window: Nanos,
+) -> impl Iterator<Item = Timestamp> + '_ {
+    restarts
+        .recent
+        .iter()
+        .copied()
+        .filter(move |restart| at - *restart < window)
+}
+
+/// Another attempt after the delay of the restart policy.
+fn restarted(desk: &Desk<'_>, task: &Task) -> Successor {
+    let policy = desk.restart_policy_of(task);
+    let ended_at = task.status.applied_at;
+    let spec_version = desk.successor_version(task);
+    let not_before = Some(ended_at + policy.delay()).filter(|start| *start > desk.now);
+    let restarts = if keeps_count(desk, task, spec_version) {
+        counted(&task.restarts, ended_at, &policy)
+    } else {
+        Restarts::default()
+    };
+    Successor {
+        spec_version,
+        gate: Gate {
+            not_before,
+            after: desk.still_stopping(task),
+        },
+        in_rollout: false,
+        restarts,
+    }
+}
+
+/// Attempts count for the same spec only; one that means the same is the same.
+fn keeps_count(desk: &Desk<'_>, task: &Task, spec_version: u64) -> bool {
+    spec_version == task.spec_version || desk.is_clean(task)
+}
+
+fn counted(restarts: &Restarts, at: Timestamp, policy: &RestartPolicy) -> Restarts {
+    let recent = match (policy.max_attempts(), policy.window()) {
+        (Some(_), Some(window)) => recent(restarts, at, window)
+            .chain(std::iter::once(at))
+            .collect(),
+        _ => Vec::new(),
+    };
+    Restarts {
+        count: restarts.count + 1,
+        recent,
+    }
+}
+
+/// The same attempt on another node: it is nobody's failure, so nothing is counted and no delay
+/// applies, and what was in flight still is.
+fn moved(desk: &Desk<'_>, task: &Task) -> Successor {
+    let spec_version = desk.successor_version(task);
+    let restarts = if keeps_count(desk, task, spec_version) {
+        task.restarts.clone()
+    } else {
+        Restarts::default()
+    };
+    Successor {
+        spec_version,
+        gate: Gate {
+            not_before: task.gate.not_before.filter(|start| *start > desk.now),
+            after: desk.still_stopping(task),
+        },
+        in_rollout: task.in_rollout && task.running_since.is_none(),
+        restarts,
+    }
+}

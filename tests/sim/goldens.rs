@@ -1,0 +1,100 @@
+//! The scripts in this folder print what they say they print.
+//!
+//! `SWARMR_BLESS=1 cargo test --test it goldens` writes down what they print now.
+
+use std::path::PathBuf;
+
+use super::script;
+
+fn compare(name: &str) {
+    let path = folder().join(format!("{name}.txt"));
+    let script = std::fs::read_to_string(&path).expect("the script");
+    let shown = script::run(&script);
+    if std::env::var_os("SWARMR_BLESS").is_some() {
+        std::fs::write(&path, &shown).expect("the script is writable");
+    } else {
+        assert!(
+            shown == script,
+            "{name}.txt prints something else now (bless it if that is right):\n{}",
+            difference(&script, &shown)
+        );
+    }
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/sim")
+}
+
+/// The lines from the first that differs, of both.
+fn difference(old: &str, new: &str) -> String {
+    let same = old
+        .lines()
+        .zip(new.lines())
+        .take_while(|(old, new)| old == new)
+        .count();
+    let rest = |text: &str, sign: char| -> String {
+        text.lines()
+            .skip(same)
+            .take(12)
+            .map(|line| format!("{sign} {line}\n"))
+            .collect()
+    };
+    format!("{}{}", rest(old, '-'), rest(new, '+'))
+}
+
+macro_rules! goldens {
+    ($($test:ident: $script:literal,)*) => {
+        $(
+            #[test]
+            fn $test() {
+                compare($script);
+            }
+        )*
+
+        #[test]
+        fn every_script_is_run() {
+            let run = [$(concat!($script, ".txt")),*];
+            for entry in std::fs::read_dir(folder()).expect("the folder") {
+                let name = entry.expect("an entry").file_name();
+                let name = name.to_string_lossy();
+                assert!(
+                    !name.ends_with(".txt") || run.contains(&name.as_ref()),
+                    "{name} is run by no test"
+                );
+            }
+        }
+    };
+}
+
+goldens! {
+    a_service_is_created_and_scaled: "scale",
+    an_update_keeps_parallelism_and_delay: "update",
+    a_failing_update_pauses: "update_pauses",
+    a_failing_update_rolls_itself_back: "update_rolls_back",
+    a_failing_rollback_pauses: "rollback_pauses",
+    a_user_rolls_back_by_the_rollback_policy: "rollback",
+    failures_within_the_ratio_are_accepted: "failure_ratio",
+    start_first_never_has_fewer_tasks: "start_first",
+    a_new_spec_supersedes_a_running_update: "supersede",
+    a_service_scales_while_it_updates: "scale_while_updating",
+    an_update_survives_its_leaders: "leader_crash",
+    an_update_that_cannot_be_placed_says_so: "update_unplaceable",
+    tasks_of_a_dead_node_are_replaced_at_once: "node_down",
+    a_drained_nodes_tasks_move: "drain",
+    constraints_are_kept: "constraint",
+    a_placement_update_moves_only_what_must: "placement_update",
+    tasks_spread_over_labels: "spread",
+    resources_are_never_overcommitted: "resources",
+    host_ports_and_per_node_limits_are_kept: "host_port",
+    platforms_are_kept: "platform",
+    addresses_run_out_with_a_reason: "addresses",
+    a_global_service_follows_the_nodes: "global",
+    a_global_service_updates_node_by_node: "global_update",
+    restarts_wait_for_their_delay: "restart_delay",
+    restarts_end_after_max_attempts: "restart_attempts",
+    restarts_count_within_their_window: "restart_window",
+    restart_conditions_are_kept: "restart_condition",
+    a_node_where_tasks_fail_is_avoided: "faulty_node",
+    history_is_limited: "history",
+    a_removed_service_leaves_nothing: "remove",
+}

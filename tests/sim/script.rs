@@ -1,0 +1,263 @@
+//! Running a script: lines that begin with `> ` are commands, what they print follows them.
+//!
+//! ```text
+//! cluster N                          N nodes n1 … nN, the first a manager
+//! node add NAME [cpus=N] [arch=A] [LABEL=VALUE …]
+//! node up|down|active|pause|drain|rm|break NAME       (a broken one fails every container)
+//! node label NAME LABEL=VALUE
+//! network create NAME [SUBNET]
+//! service create|update NAME WORD=VALUE …      (specs.rs has the words)
+//! service scale NAME=N · service rollback NAME · service rm NAME
+//! image works|missing|fails|hangs NAME · image crashes|exits NAME after=3s
+//! fail NAME.SLOT · complete NAME.SLOT
+//! history limit N                    ended tasks kept
+//! advance LENGTH                     silently
+//! watch NAME LENGTH                  one line whenever the service's slots change
+//! leader crash                       another manager takes over
+//! show · history NAME · nodes · count
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use swarmr::spec::network::{Ipam, IpamConfig};
+use swarmr::spec::{Availability, NetworkId, NetworkSpec, NodeId};
+use swarmr::state::command::ServiceChange;
+use swarmr::state::node::NodeState;
+use swarmr::state::task::TaskState;
+use swarmr::state::{Op, Reply};
+
+use super::agents::Image;
+use super::show::clock;
+use super::specs::{Words, length, number, spec};
+use super::world::{Machine, World};
+
+pub(super) struct Script {
+    world: World,
+    /// The words of each service, so that an update names only what changes.
+    words: BTreeMap<String, Words>,
+}
+
+/// The script with what it prints now in place of what it says it prints.
+pub(super) fn run(text: &str) -> String {
+    let mut script = Script {
+        world: World::new(7),
+        words: BTreeMap::new(),
+    };
+    let mut shown = String::new();
+    for line in text.lines() {
+        if line.starts_with('#') {
+            let _ = writeln!(shown, "{line}");
+        } else if let Some(command) = line.strip_prefix("> ") {
+            let _ = writeln!(shown, "{line}");
+            shown.push_str(&script.command(command));
+        }
+    }
+    shown
+}
+
+impl Script {
+    fn command(&mut self, command: &str) -> String {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let reply = match words.as_slice() {
+            ["cluster", count] => {
+                for n in 2..=number(count) {
+                    self.world.add_node(&Machine::named(&format!("n{n}")));
+                }
+                Reply::Done
+            }
+            ["node", "add", name, words @ ..] => self.add_node(name, words),
+            ["node", "label", name, label] => {
+                let (label, value) = label.split_once('=').expect("LABEL=VALUE");
+                let node = self.node(name);
+                self.world.label_node(node, label, value)
+            }
+            ["node", verb, name] => self.node_verb(verb, name),
+            ["network", "create", name, subnet @ ..] => self.create_network(name, subnet),
+            ["service", "create", name, words @ ..] => {
+                let spec = self.reworded(name, words);
+                self.world.create_service(spec)
+            }
+            ["service", "update", name, words @ ..] => {
+                let spec = self.reworded(name, words);
+                self.change(name, ServiceChange::Spec(spec))
+            }
+            ["service", "scale", scale] => {
+                let (name, count) = scale.split_once('=').expect("NAME=COUNT");
+                let spec = self.reworded(name, &[&format!("replicas={count}")]);
+                self.change(name, ServiceChange::Spec(spec))
+            }
+            ["service", "rollback", name] => self.change(name, ServiceChange::RollBack),
+            ["service", "rm", name] => {
+                let id = self.world.state.find_service(name).expect("the service").id;
+                self.world.propose(Op::RemoveService { id })
+            }
+            ["image", behaviour, name, words @ ..] => {
+                self.world
+                    .agents
+                    .set_image(name, image(behaviour, words.first().copied()));
+                return String::new();
+            }
+            ["fail", name] => return self.end(name, TaskState::Failed),
+            ["complete", name] => return self.end(name, TaskState::Complete),
+            ["history", "limit", limit] => {
+                let limit = limit.parse().expect("a whole number");
+                self.world.limit_history(limit);
+                Reply::Done
+            }
+            ["advance", time] => {
+                self.world.advance(length(time), |_| {});
+                return String::new();
+            }
+            ["watch", name, time] => return self.watch(name, time),
+            ["leader", "crash"] => {
+                self.world.crash_leader();
+                self.world.plan();
+                let changes = self.world.changes().count();
+                return format!("{changes} changes by the new leader\n");
+            }
+            ["show"] => return self.titled(World::show),
+            ["nodes"] => return self.world.nodes(),
+            ["count"] => return self.world.count(),
+            ["history", name] => return self.titled(|world| world.history(name)),
+            _ => panic!("no such command: {command}"),
+        };
+        self.world.plan();
+        match reply {
+            Reply::Rejected(why) => format!("refused: {why}\n"),
+            Reply::Done | Reply::Written { .. } | Reply::Planned { .. } => String::new(),
+        }
+    }
+
+    fn titled(&self, show: impl FnOnce(&World) -> String) -> String {
+        format!("--- {}\n{}", clock(self.world.now), show(&self.world))
+    }
+
+    fn node(&self, name: &str) -> NodeId {
+        self.world.state.find_node(name).expect("the node").id
+    }
+
+    fn add_node(&mut self, name: &str, words: &[&str]) -> Reply {
+        let mut machine = Machine::named(name);
+        let mut labels = Vec::new();
+        for word in words {
+            match word.split_once('=').expect("KEY=VALUE") {
+                ("cpus", cpus) => machine.cpus = i64::try_from(number(cpus)).expect("few"),
+                ("arch", architecture) => machine.architecture = architecture.to_owned(),
+                label => labels.push(label),
+            }
+        }
+        let node = self.world.add_node(&machine);
+        for (label, value) in labels {
+            self.world.label_node(node, label, value);
+        }
+        Reply::Done
+    }
+
+    fn node_verb(&mut self, verb: &str, name: &str) -> Reply {
+        let node = self.node(name);
+        let availability = match verb {
+            "active" => Availability::Active,
+            "pause" => Availability::Pause,
+            "drain" => Availability::Drain,
+            "break" => {
+                self.world.agents.break_node(node);
+                return Reply::Done;
+            }
+            "up" | "down" => {
+                let state = if verb == "up" {
+                    NodeState::Ready
+                } else {
+                    NodeState::Down
+                };
+                self.world.observe(node, state);
+                return Reply::Done;
+            }
+            "rm" => {
+                return self.world.propose(Op::RemoveNode {
+                    id: node,
+                    force: false,
+                });
+            }
+            _ => panic!("no such verb: {verb}"),
+        };
+        self.world.set_availability(node, availability)
+    }
+
+    fn create_network(&mut self, name: &str, subnet: &[&str]) -> Reply {
+        let id = NetworkId::from_bits(self.world.id());
+        let config = subnet.iter().map(|subnet| IpamConfig {
+            subnet: (*subnet).to_owned(),
+            ..IpamConfig::default()
+        });
+        let spec = NetworkSpec {
+            name: name.to_owned(),
+            ipam: Ipam {
+                driver: String::new(),
+                config: config.collect(),
+            },
+            ..NetworkSpec::default()
+        };
+        self.world.propose(Op::CreateNetwork {
+            id,
+            spec: Box::new(spec),
+        })
+    }
+
+    fn reworded(&mut self, name: &str, words: &[&str]) -> swarmr::spec::ServiceSpec {
+        let known = self.words.entry(name.to_owned()).or_default();
+        for word in words {
+            let (key, value) = word.split_once('=').expect("KEY=VALUE");
+            known.insert(key.to_owned(), value.to_owned());
+        }
+        let mut known = known.clone();
+        if let Some(network) = known.get_mut("network") {
+            let found = self.world.state.find_network(network);
+            *network = found.expect("the network").id.to_string();
+        }
+        spec(name, &known)
+    }
+
+    fn change(&mut self, name: &str, change: ServiceChange) -> Reply {
+        let id = self.world.state.find_service(name).expect("the service").id;
+        self.world.change_service(id, change)
+    }
+
+    fn end(&mut self, name: &str, state: TaskState) -> String {
+        let task = self.world.task_named(name);
+        if task.is_some_and(|task| self.world.agents.end(task, state)) {
+            String::new()
+        } else {
+            format!("{name} does not run\n")
+        }
+    }
+
+    fn watch(&mut self, name: &str, time: &str) -> String {
+        let (mut shown, mut last) = (String::new(), String::new());
+        self.world.advance(length(time), |world| {
+            let line = world.slots_line(name);
+            if line != last {
+                let _ = writeln!(shown, "{:<5} {line}", clock(world.now));
+                last = line;
+            }
+        });
+        shown
+    }
+}
+
+fn image(behaviour: &str, after: Option<&str>) -> Image {
+    let seconds = after
+        .and_then(|word| word.strip_prefix("after="))
+        .map_or(0, |time| {
+            u64::try_from(length(time).0 / 1_000_000_000).unwrap_or(0)
+        });
+    match behaviour {
+        "works" => Image::Works,
+        "missing" => Image::Missing,
+        "fails" => Image::Fails,
+        "hangs" => Image::Hangs,
+        "crashes" => Image::Crashes(seconds),
+        "exits" => Image::Exits(seconds),
+        _ => panic!("no such behaviour: {behaviour}"),
+    }
+}

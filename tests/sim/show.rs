@@ -1,0 +1,246 @@
+//! What a script's `show` prints: one screen, without ids.
+
+use std::fmt::Write as _;
+
+use swarmr::plan::{Wait, waits};
+use swarmr::spec::{Mode, Timestamp};
+use swarmr::state::service::{Rollout, RolloutState};
+use swarmr::state::task::{DesiredState, TaskState, Waiting};
+use swarmr::state::{Service, Task};
+
+use super::world::{START, World};
+
+/// Time since the simulation began: `1:05`.
+pub(super) fn clock(at: Timestamp) -> String {
+    let millis = (at - START).0 / 1_000_000;
+    let (seconds, millis) = (millis / 1_000, millis % 1_000);
+    let fraction = if millis == 0 {
+        String::new()
+    } else {
+        format!(".{millis:03}")
+    };
+    format!("{}:{:02}{fraction}", seconds / 60, seconds % 60)
+}
+
+impl World {
+    /// All services with their wanted tasks.
+    pub(super) fn show(&self) -> String {
+        let mut text = String::new();
+        let mut services: Vec<_> = self.state.services().collect();
+        services.sort_by_key(|service| service.name());
+        for service in services {
+            text.push_str(&self.show_service(service));
+        }
+        text
+    }
+
+    /// Every task of a service that is remembered, the newest of each slot first.
+    pub(super) fn history(&self, name: &str) -> String {
+        let Ok(service) = self.state.find_service(name) else {
+            return format!("no service {name}\n");
+        };
+        let mut tasks: Vec<&Task> = self
+            .state
+            .tasks_of(service.id)
+            .map(|task| task.as_ref())
+            .collect();
+        tasks.sort_by_key(|task| (task.slot, std::cmp::Reverse(task.meta.created_at)));
+        let mut text = String::new();
+        for task in tasks {
+            text.push_str(&self.task_line(service, task));
+        }
+        text
+    }
+
+    /// The nodes and what is on them.
+    pub(super) fn nodes(&self) -> String {
+        let mut text = String::new();
+        for node in self.state.nodes() {
+            let usage = self.state.usage(node.id);
+            let labels: Vec<String> = node
+                .spec
+                .labels
+                .iter()
+                .map(|(label, value)| format!("{label}={value}"))
+                .collect();
+            let stopping = usage.present - usage.active;
+            let stopping = if stopping == 0 {
+                String::new()
+            } else {
+                format!("+{stopping} stopping ")
+            };
+            let line = format!(
+                "{:<4} {:<8} {:<7} {} tasks {stopping}{}",
+                node.description.hostname,
+                format!("{:?}", node.status.state).to_lowercase(),
+                node.spec.availability.to_string(),
+                usage.active,
+                labels.join(" ")
+            );
+            let _ = writeln!(text, "{}", line.trim_end());
+        }
+        text
+    }
+
+    /// How many tasks are remembered, in whatever state.
+    pub(super) fn count(&self) -> String {
+        format!("{} tasks\n", self.state.task_count())
+    }
+
+    /// One line: the slots of a service with the tasks that have not ended.
+    pub(super) fn slots_line(&self, name: &str) -> String {
+        let Ok(service) = self.state.find_service(name) else {
+            return format!("no service {name}");
+        };
+        let mut tasks: Vec<&Task> = self
+            .state
+            .tasks_of(service.id)
+            .map(|task| task.as_ref())
+            .filter(|task| !task.has_ended())
+            .collect();
+        tasks.sort_by_key(|task| (task.slot, task.meta.created_at));
+        let mut cells: Vec<(String, String)> = Vec::new();
+        for task in tasks {
+            let cell = format!("{} {}", self.tag(service, task), stage(task));
+            let slot = self.slot_name(task);
+            match cells.last_mut().filter(|(last, _)| *last == slot) {
+                Some((_, text)) => {
+                    let _ = write!(text, ", {cell}");
+                }
+                None => cells.push((slot, cell)),
+            }
+        }
+        let rollout = service.rollout.as_ref().map_or("", |rollout| word(rollout));
+        let mut line = format!("{rollout:<19}");
+        for (slot, cell) in cells {
+            let _ = write!(line, " | .{slot} {cell:<20}");
+        }
+        line.trim_end().to_owned()
+    }
+
+    fn show_service(&self, service: &Service) -> String {
+        let tasks: Vec<&Task> = self
+            .state
+            .tasks_of(service.id)
+            .map(|task| task.as_ref())
+            .filter(|task| task.is_wanted())
+            .collect();
+        let running = tasks.iter().filter(|task| task.is_serving()).count();
+        let mode = match &service.spec.mode {
+            Mode::Global(_) => "global".to_owned(),
+            _ => format!("{running}/{}", service.spec.replicas().unwrap_or(0)),
+        };
+        let mut text = format!("{} {mode}", service.name());
+        if let Some(rollout) = &service.rollout {
+            let _ = write!(text, " · {}", self.rollout_text(rollout));
+        }
+        text.push('\n');
+        for wait in waits(&self.state, service.id, self.now) {
+            match wait {
+                Wait::Delay(until) => {
+                    let _ = writeln!(text, "  next step at {}", clock(until));
+                }
+                Wait::Monitor(until) => {
+                    let _ = writeln!(text, "  watched until {}", clock(until));
+                }
+                Wait::InFlight(_) => {
+                    let _ = writeln!(text, "  {wait}");
+                }
+                // The rollout's message says it already.
+                Wait::Paused(_) => {}
+            }
+        }
+        let mut tasks = tasks;
+        tasks.sort_by_key(|task| (task.slot, task.meta.created_at));
+        for task in tasks {
+            text.push_str(&self.task_line(service, task));
+        }
+        text
+    }
+
+    fn rollout_text(&self, rollout: &Rollout) -> String {
+        let mut text = self.without_ids(&rollout.message);
+        if rollout.failures > 0 {
+            let _ = write!(text, " ({} of {} failed)", rollout.failures, rollout.slots);
+        }
+        text
+    }
+
+    fn task_line(&self, service: &Service, task: &Task) -> String {
+        let why = match (&task.waiting, task.status.err.as_str()) {
+            (Some(waiting), _) => self.waiting_text(waiting),
+            (None, err) => err.to_owned(),
+        };
+        let line = format!(
+            "  {:<8} {:<8} {:<4} {:<8} {:<9} {why}",
+            format!("{}.{}", service.name(), self.slot_name(task)),
+            image(service, task),
+            task.node
+                .map_or_else(|| "-".to_owned(), |node| self.node_name(node)),
+            format!("{:?}", task.desired).to_lowercase(),
+            format!("{:?}", task.status.state).to_lowercase(),
+        );
+        format!("{}\n", line.trim_end())
+    }
+
+    fn waiting_text(&self, waiting: &Waiting) -> String {
+        match waiting {
+            Waiting::RestartDelay(until) => format!("restart delay until {}", clock(*until)),
+            Waiting::NoSuitableNode(_)
+            | Waiting::Predecessor(_)
+            | Waiting::AddressesExhausted(_) => self.without_ids(&waiting.to_string()),
+        }
+    }
+
+    /// Ids differ with every change of the planner; names do not.
+    fn without_ids(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for task in self.state.tasks() {
+            let id = task.id.to_string();
+            if text.contains(&id) {
+                let service = self.state.service(task.service);
+                let name = service.map_or("?", |service| service.name());
+                let image = service.map_or("?", |service| image(service, task));
+                let named = format!("{name}.{} ({image})", self.slot_name(task));
+                text = text.replace(&id, &named);
+            }
+        }
+        for network in self.state.networks() {
+            text = text.replace(&network.id.to_string(), network.name());
+        }
+        text
+    }
+
+    fn tag(&self, service: &Service, task: &Task) -> String {
+        let image = image(service, task);
+        image.rsplit(':').next().unwrap_or(image).to_owned()
+    }
+}
+
+fn image<'a>(service: &'a Service, task: &Task) -> &'a str {
+    service
+        .spec_at(task.spec_version)
+        .map_or("?", |spec| &spec.task_template.container_spec.image)
+}
+
+const fn stage(task: &Task) -> &'static str {
+    match (task.desired, task.status.state) {
+        (DesiredState::Shutdown | DesiredState::Remove, _) => "stopping",
+        (_, TaskState::New | TaskState::Pending) => "unplaced",
+        (DesiredState::Ready, _) => "held",
+        (_, TaskState::Running) => "running",
+        (_, TaskState::Ready | TaskState::Starting) => "starting",
+        (_, _) => "preparing",
+    }
+}
+
+const fn word(rollout: &Rollout) -> &'static str {
+    match rollout.state {
+        RolloutState::Updating => "updating",
+        RolloutState::Paused => "paused",
+        RolloutState::Completed => "completed",
+        RolloutState::RollbackStarted => "rolling back",
+        RolloutState::RollbackPaused => "rollback paused",
+        RolloutState::RollbackCompleted => "rollback completed",
+    }
+}

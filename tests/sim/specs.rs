@@ -1,0 +1,155 @@
+//! Service specs from words such as `replicas=3 image=web:1 delay=5s`.
+
+use std::collections::BTreeMap;
+
+use swarmr::spec::policy::{RestartCondition, RestartPolicy, UpdateConfig};
+use swarmr::spec::service::{
+    EndpointSpec, GlobalMode, NetworkAttachmentConfig, Placement, PlacementPreference, Platform,
+    PortConfig, PublishMode, Replicated, ResourceRequirements, Resources, SpreadOver,
+};
+use swarmr::spec::{FailureAction, Mode, Nanos, ServiceSpec, UpdateOrder};
+
+/// The words given for a service so far, the newest of each kind.
+pub(super) type Words = BTreeMap<String, String>;
+
+pub(super) fn spec(name: &str, words: &Words) -> ServiceSpec {
+    let word = |key: &str| words.get(key).map(String::as_str);
+    let mut spec = ServiceSpec {
+        name: name.to_owned(),
+        ..ServiceSpec::default()
+    };
+    spec.mode = match word("mode") {
+        Some("global") => Mode::Global(GlobalMode {}),
+        _ => Mode::Replicated(Replicated {
+            replicas: word("replicas").map(number),
+        }),
+    };
+    let template = &mut spec.task_template;
+    template.container_spec.image = word("image").unwrap_or("app:1").to_owned();
+    template.force_update = word("force").map_or(0, number);
+    template.restart_policy = restart_policy(words);
+    template.placement = placement(words);
+    template.resources = word("cpus").map(|cpus| ResourceRequirements {
+        limits: None,
+        reservations: Some(Resources {
+            nano_cpus: i64::try_from(number(cpus)).unwrap_or(0) * 1_000_000_000,
+            ..Resources::default()
+        }),
+    });
+    template.networks = word("network")
+        .map(|network| NetworkAttachmentConfig {
+            target: network.to_owned(),
+            ..NetworkAttachmentConfig::default()
+        })
+        .into_iter()
+        .collect();
+    spec.endpoint_spec = ports(words);
+    spec.update_config = update_config(words, "");
+    spec.rollback_config = update_config(words, "rollback-");
+    spec
+}
+
+fn restart_policy(words: &Words) -> Option<RestartPolicy> {
+    let word = |key: &str| words.get(key).map(String::as_str);
+    let policy = RestartPolicy {
+        condition: word("condition").map(|condition| match condition {
+            "none" => RestartCondition::None,
+            "on-failure" => RestartCondition::OnFailure,
+            _ => RestartCondition::Any,
+        }),
+        delay: word("restart-delay").map(length),
+        max_attempts: word("attempts").map(number),
+        window: word("window").map(length),
+    };
+    (policy != RestartPolicy::default()).then_some(policy)
+}
+
+fn placement(words: &Words) -> Option<Placement> {
+    let list = |key: &str| {
+        words
+            .get(key)
+            .into_iter()
+            .flat_map(|value| value.split(','))
+    };
+    let placement = Placement {
+        constraints: list("constraint").map(ToOwned::to_owned).collect(),
+        preferences: list("spread")
+            .map(|descriptor| PlacementPreference {
+                spread: Some(SpreadOver {
+                    spread_descriptor: descriptor.to_owned(),
+                }),
+            })
+            .collect(),
+        max_replicas: words.get("max-per-node").map_or(0, |count| number(count)),
+        platforms: list("platform")
+            .map(|architecture| Platform {
+                architecture: architecture.to_owned(),
+                os: "linux".to_owned(),
+            })
+            .collect(),
+    };
+    (placement != Placement::default()).then_some(placement)
+}
+
+fn ports(words: &Words) -> Option<EndpointSpec> {
+    let port = |key: &str, publish_mode| {
+        words.get(key).map(|port| PortConfig {
+            target_port: 80,
+            published_port: u16::try_from(number(port)).unwrap_or(0),
+            publish_mode,
+            ..PortConfig::default()
+        })
+    };
+    let ports: Vec<PortConfig> = port("publish", PublishMode::Ingress)
+        .into_iter()
+        .chain(port("host-port", PublishMode::Host))
+        .collect();
+    (!ports.is_empty()).then_some(EndpointSpec { mode: None, ports })
+}
+
+fn update_config(words: &Words, prefix: &str) -> Option<UpdateConfig> {
+    let word = |key: &str| words.get(&format!("{prefix}{key}")).map(String::as_str);
+    let keys = [
+        "parallelism",
+        "delay",
+        "monitor",
+        "on-failure",
+        "ratio",
+        "order",
+    ];
+    if keys.iter().all(|key| word(key).is_none()) {
+        return None;
+    }
+    Some(UpdateConfig {
+        parallelism: word("parallelism").map_or(1, number),
+        delay: word("delay").map_or(Nanos::ZERO, length),
+        failure_action: word("on-failure").map(|action| match action {
+            "rollback" => FailureAction::Rollback,
+            "continue" => FailureAction::Continue,
+            _ => FailureAction::Pause,
+        }),
+        monitor: word("monitor").map(length),
+        max_failure_ratio: word("ratio")
+            .map_or(0.0, |ratio| ratio.parse().expect("a ratio such as 0.5")),
+        order: word("order").map(|order| match order {
+            "start-first" => UpdateOrder::StartFirst,
+            _ => UpdateOrder::StopFirst,
+        }),
+    })
+}
+
+pub(super) fn number(text: &str) -> u64 {
+    text.parse().expect("a whole number")
+}
+
+/// `5s`, `2m`, `1h`.
+pub(super) fn length(text: &str) -> Nanos {
+    let (count, unit) = text.split_at(text.len() - 1);
+    let count: i64 = count.parse().expect("a length such as 5s");
+    Nanos::from_secs(match unit {
+        "s" => count,
+        "m" => count * 60,
+        "h" => count * 3600,
+        _ => panic!("{text}: want a length such as 5s, 2m or 1h"),
+    })
+}

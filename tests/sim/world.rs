@@ -1,0 +1,305 @@
+//! The cluster: state, leader and clock, moved on step by step.
+
+use std::net::Ipv4Addr;
+
+use swarmr::plan::{Agenda, Plan};
+use swarmr::spec::network::Subnet;
+use swarmr::spec::{
+    Availability, ClusterId, ClusterSpec, Nanos, NetworkId, NodeId, Role, ServiceId, ServiceSpec,
+    TaskId, Timestamp,
+};
+use swarmr::state::check::{check, check_slots};
+use swarmr::state::cluster::{Authority, JoinTokens};
+use swarmr::state::command::{AddNode, InitCluster, NodeObservation, ServiceChange};
+use swarmr::state::node::{NodeDescription, NodeState};
+use swarmr::state::{Change, Command, Op, Reply, State, Task};
+
+use super::agents::Agents;
+
+/// When the simulated time begins.
+pub(super) const START: Timestamp = Timestamp(1_700_000_000_000_000_000);
+/// How often agents do something.
+const TICK: Nanos = Nanos::from_secs(1);
+/// Passes in which a leader must come to rest, whatever has happened.
+const PASSES: usize = 12;
+
+/// Called with the state before a plan is applied, and the plan.
+pub(super) type Observer = Box<dyn FnMut(&State, &Plan)>;
+
+pub(super) struct World {
+    pub(super) state: State,
+    pub(super) agents: Agents,
+    pub(super) now: Timestamp,
+    agenda: Agenda,
+    /// What the leader's last passes said of rollouts.
+    pub(super) last: Vec<Plan>,
+    /// All commands so far, to be applied again.
+    pub(super) log: Vec<Command>,
+    observer: Option<Observer>,
+    next_id: u128,
+}
+
+/// What a node has.
+#[derive(Debug, Clone)]
+pub(super) struct Machine {
+    pub(super) name: String,
+    pub(super) cpus: i64,
+    pub(super) architecture: String,
+}
+
+impl World {
+    /// A cluster of one node, `n1`, that is a manager.
+    pub(super) fn new(seed: u64) -> Self {
+        let mut world = Self {
+            state: State::default(),
+            agents: Agents::new(),
+            now: START,
+            agenda: Agenda::new_leader(),
+            last: Vec::new(),
+            log: Vec::new(),
+            observer: None,
+            next_id: 1,
+        };
+        let pool: Subnet = "10.0.0.0/8".parse().expect("a subnet");
+        let (id, ingress) = (world.id(), world.id());
+        let mut first = world.node_to_add(&Machine::named("n1"));
+        first.role = Role::Manager;
+        let node = first.id;
+        world.propose(Op::InitCluster(Box::new(InitCluster {
+            id: ClusterId::from_bits(id),
+            spec: ClusterSpec::default(),
+            authority: Authority {
+                root_pem: String::new(),
+                key_pem: String::new(),
+            },
+            join_tokens: JoinTokens {
+                worker: String::new(),
+                manager: String::new(),
+            },
+            address_pools: vec![pool],
+            subnet_prefix: 24,
+            data_path_port: 4789,
+            seed,
+            ingress: NetworkId::from_bits(ingress),
+            first_node: first,
+            first_raft_id: 1,
+        })));
+        world.observe(node, NodeState::Ready);
+        world
+    }
+
+    pub(super) fn watch_plans(&mut self, observer: Observer) {
+        self.observer = Some(observer);
+    }
+
+    pub(super) fn id(&mut self) -> u128 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// Applies a command and checks that the state is sound after it.
+    pub(super) fn propose(&mut self, op: Op) -> Reply {
+        let command = Command { at: self.now, op };
+        self.log.push(command.clone());
+        let index = self.log.len() as u64;
+        let reply = self.state.apply(index, command);
+        let violations = check(&self.state);
+        assert!(violations.is_empty(), "{violations:#?}");
+        reply
+    }
+
+    /// Lets the leader plan until it finds nothing to do.
+    pub(super) fn plan(&mut self) {
+        self.last.clear();
+        for _ in 0..PASSES {
+            let plan = self.agenda.pass(&self.state, self.now);
+            let changes = plan.changes.clone();
+            // Looking at what changed finds what looking at everything finds.
+            let whole = Agenda::new_leader().pass(&self.state, self.now);
+            let decisions = |changes: &[Change]| -> Vec<Change> {
+                let reason = |change: &Change| matches!(change, Change::SetWaiting { .. });
+                let all = changes.iter().filter(|change| !reason(change));
+                all.cloned().collect()
+            };
+            assert_eq!(
+                decisions(&changes),
+                decisions(&whole.changes),
+                "an agenda that has missed something"
+            );
+            self.last.push(plan.clone());
+            if changes.is_empty() {
+                assert_eq!(whole.changes, [], "an agenda that has missed a reason");
+                let violations = check_slots(&self.state);
+                assert!(violations.is_empty(), "{violations:#?}");
+                return;
+            }
+            if let Some(observer) = &mut self.observer {
+                observer(&self.state, &plan);
+            }
+            self.propose(Op::Plan(changes));
+        }
+        panic!("the leader finds no rest: {:#?}", self.last.last());
+    }
+
+    /// Lets time pass: agents act every second, the leader plans when something has happened and
+    /// when it asked to be woken. `seen` is called whenever the leader has come to rest.
+    pub(super) fn advance(&mut self, length: Nanos, mut seen: impl FnMut(&Self)) {
+        let end = self.now + length;
+        // Times of the state run ahead of the clock by the nanoseconds that order commands.
+        let slack = Nanos::from_millis(1);
+        self.plan();
+        seen(self);
+        loop {
+            let passed = (self.now - START).0 / TICK.0;
+            let tick = START + Nanos((passed + 1) * TICK.0);
+            let wake = self.agenda.wake_at().filter(|wake| *wake <= end + slack);
+            let next = wake.map_or(tick, |wake| wake.min(tick));
+            if next > end + slack {
+                self.now = self.now.max(end);
+                return;
+            }
+            self.now = next.max(self.now);
+            if next == tick {
+                let reports = self.agents.act(&self.state, self.now);
+                if !reports.is_empty() {
+                    self.propose(Op::Report(reports));
+                }
+            }
+            self.plan();
+            seen(self);
+        }
+    }
+
+    /// Another manager becomes the leader. It has the state from a snapshot and nothing else.
+    pub(super) fn crash_leader(&mut self) {
+        let snapshot = self.state.to_snapshot().expect("a snapshot");
+        self.state = State::from_snapshot(&snapshot).expect("the same state");
+        self.agenda = Agenda::new_leader();
+    }
+
+    pub(super) fn add_node(&mut self, machine: &Machine) -> NodeId {
+        let add = self.node_to_add(machine);
+        let id = add.id;
+        self.propose(Op::AddNode(Box::new(add)));
+        self.observe(id, NodeState::Ready);
+        id
+    }
+
+    fn node_to_add(&mut self, machine: &Machine) -> AddNode {
+        let id = self.id();
+        // Ids are counted up from one, a few hundred at most.
+        let host = u8::try_from(id % 250).unwrap_or(0) + 1;
+        AddNode {
+            id: NodeId::from_bits(id),
+            role: Role::Worker,
+            availability: Availability::Active,
+            addr: format!("192.0.2.{host}:2377"),
+            data_path_addr: Ipv4Addr::new(192, 0, 2, host),
+            description: NodeDescription {
+                hostname: machine.name.clone(),
+                architecture: machine.architecture.clone(),
+                os: "linux".to_owned(),
+                nano_cpus: machine.cpus * 1_000_000_000,
+                memory_bytes: 8 << 30,
+                ..NodeDescription::default()
+            },
+        }
+    }
+
+    pub(super) fn observe(&mut self, node: NodeId, state: NodeState) {
+        self.agents.set_up(node, state == NodeState::Ready);
+        self.propose(Op::ObserveNodes(vec![NodeObservation {
+            node,
+            state: Some((state, String::new())),
+            description: None,
+            addr: None,
+        }]));
+    }
+
+    pub(super) fn set_availability(&mut self, node: NodeId, availability: Availability) -> Reply {
+        let Some(found) = self.state.node(node) else {
+            return Reply::Done;
+        };
+        let (version, mut spec) = (found.meta.version, found.spec.clone());
+        spec.availability = availability;
+        self.propose(Op::UpdateNode {
+            id: node,
+            version,
+            spec,
+        })
+    }
+
+    pub(super) fn label_node(&mut self, node: NodeId, label: &str, value: &str) -> Reply {
+        let Some(found) = self.state.node(node) else {
+            return Reply::Done;
+        };
+        let (version, mut spec) = (found.meta.version, found.spec.clone());
+        spec.labels.insert(label.to_owned(), value.to_owned());
+        self.propose(Op::UpdateNode {
+            id: node,
+            version,
+            spec,
+        })
+    }
+
+    pub(super) fn create_service(&mut self, spec: ServiceSpec) -> Reply {
+        let id = ServiceId::from_bits(self.id());
+        self.propose(Op::CreateService {
+            id,
+            spec: Box::new(spec),
+        })
+    }
+
+    pub(super) fn change_service(&mut self, id: ServiceId, change: ServiceChange) -> Reply {
+        let version = self
+            .state
+            .service(id)
+            .map_or(0, |service| service.meta.version);
+        self.propose(Op::UpdateService {
+            id,
+            version,
+            change: Box::new(change),
+        })
+    }
+
+    /// The newest wanted task of a slot, as `web.2` or `web.n1`.
+    pub(super) fn task_named(&self, name: &str) -> Option<TaskId> {
+        let (service, slot) = name.rsplit_once('.')?;
+        let service = self.state.find_service(service).ok()?;
+        self.state
+            .tasks_of(service.id)
+            .filter(|task| task.is_wanted() && self.slot_name(task) == slot)
+            .max_by_key(|task| task.meta.created_at)
+            .map(|task| task.id)
+    }
+
+    /// The slot's number, or for a global service the node's name.
+    pub(super) fn slot_name(&self, task: &Task) -> String {
+        match task.slot {
+            swarmr::state::task::Slot::Replica(number) => number.to_string(),
+            swarmr::state::task::Slot::Node(node) => self.node_name(node),
+        }
+    }
+
+    pub(super) fn node_name(&self, node: NodeId) -> String {
+        self.state.node(node).map_or_else(
+            || "(gone)".to_owned(),
+            |node| node.description.hostname.clone(),
+        )
+    }
+
+    /// The changes of the leader's passes since it last rested.
+    pub(super) fn changes(&self) -> impl Iterator<Item = &Change> {
+        self.last.iter().flat_map(|plan| &plan.changes)
+    }
+}
+
+impl Machine {
+    pub(super) fn named(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            cpus: 4,
+            architecture: "x86_64".to_owned(),
+        }
+    }
+}
