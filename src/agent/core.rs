@@ -155,8 +155,11 @@ impl Core {
         for task in &assignment.tasks {
             let known = self.shared.board.facts_of(task.id);
             let mut facts = known.unwrap_or_else(|| Facts::new(self.shared.clock.now()));
-            if facts.state < TaskState::Starting && !engine.up {
-                facts.state = facts.state.max(TaskState::Accepted);
+            if facts.state < TaskState::Starting && !engine.reason.is_empty() {
+                if facts.state < TaskState::Accepted {
+                    facts.state = TaskState::Accepted;
+                    facts.message = "accepted".to_owned();
+                }
                 facts.err.clone_from(&engine.reason);
                 self.shared.board.put(task.id, &facts);
             }

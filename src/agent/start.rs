@@ -258,7 +258,7 @@ impl Parts {
                 up: false,
                 epoch: 0,
                 since: Timestamp::default(),
-                reason: "not asked yet".to_owned(),
+                reason: String::new(),
             }),
             machine: watch::Sender::new(NodeDescription {
                 hostname: config.hostname.clone(),
