@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use swarmr::api::EngineAddress;
 use swarmr::cli::{self, DaemonArgs, Parsed};
 use swarmr::daemon::{self, DaemonOptions, LogFormat};
 
@@ -34,7 +35,10 @@ fn options(args: DaemonArgs) -> DaemonOptions {
         state_dir: args.state_dir,
         socket: args.socket,
         group: args.group,
-        engine: args.engine,
+        engine: match args.engine {
+            EngineAddress::Unix(socket) => Some(socket),
+            EngineAddress::Fake => None,
+        },
         alongside_swarm: args.alongside_swarm,
         log_level: args.log_level,
         log_format: if args.log_json {

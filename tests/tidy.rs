@@ -9,22 +9,112 @@ const RULES: &[(&str, &[&str])] = &[
     ("src/state", PURE),
     ("src/plan", PURE),
     ("src/message", PURE),
-    ("src/spec", &["crate::state", "crate::plan", "crate::api", "crate::message", "crate::agent", "crate::manager"]),
-    ("src/state", &["crate::plan", "crate::api", "crate::message", "crate::agent", "crate::manager", "crate::daemon"]),
-    ("src/plan", &["crate::api", "crate::message", "crate::agent", "crate::manager", "crate::daemon", "crate::cli"]),
-    ("src/message", &["crate::plan", "crate::api", "crate::agent", "crate::manager", "crate::daemon", "crate::cli"]),
-    ("src/api", &["crate::plan", "swarmr_raft", "crate::manager", "crate::agent", "crate::daemon", "crate::cli"]),
-    ("src/agent", &["crate::plan", "swarmr_raft", "crate::manager", "crate::daemon", "crate::cli"]),
-    ("src/manager", &["crate::agent", "bollard", "rtnetlink", "crate::daemon", "crate::cli"]),
-    ("src/cli", &["crate::state", "crate::plan", "crate::manager", "crate::agent", "swarmr_raft", "swarmr_net"]),
+    (
+        "src/spec",
+        &[
+            "crate::state",
+            "crate::plan",
+            "crate::api",
+            "crate::message",
+            "crate::agent",
+            "crate::manager",
+        ],
+    ),
+    (
+        "src/state",
+        &[
+            "crate::plan",
+            "crate::api",
+            "crate::message",
+            "crate::agent",
+            "crate::manager",
+            "crate::daemon",
+        ],
+    ),
+    (
+        "src/plan",
+        &[
+            "crate::api",
+            "crate::message",
+            "crate::agent",
+            "crate::manager",
+            "crate::daemon",
+            "crate::cli",
+        ],
+    ),
+    (
+        "src/message",
+        &[
+            "crate::plan",
+            "crate::api",
+            "crate::agent",
+            "crate::manager",
+            "crate::daemon",
+            "crate::cli",
+        ],
+    ),
+    (
+        "src/api",
+        &[
+            "crate::plan",
+            "swarmr_raft",
+            "crate::manager",
+            "crate::agent",
+            "crate::daemon",
+            "crate::cli",
+        ],
+    ),
+    (
+        "src/agent",
+        &[
+            "crate::plan",
+            "swarmr_raft",
+            "crate::manager",
+            "crate::daemon",
+            "crate::cli",
+        ],
+    ),
+    (
+        "src/manager",
+        &[
+            "crate::agent",
+            "bollard",
+            "rtnetlink",
+            "crate::daemon",
+            "crate::cli",
+        ],
+    ),
+    (
+        "src/cli",
+        &[
+            "crate::state",
+            "crate::plan",
+            "crate::manager",
+            "crate::agent",
+            "swarmr_raft",
+            "swarmr_net",
+        ],
+    ),
     ("raft/src", &["swarmr::", "net::quic", "quinn"]),
     ("net/src", &["swarmr::", "openraft", "raft::"]),
 ];
 
 /// What a function of its inputs alone cannot need.
 const PURE: &[&str] = &[
-    "tokio", "async fn", "std::fs", "std::net::Tcp", "std::net::Udp", "swarmr_raft", "swarmr_net", "HashMap", "HashSet",
-    "SystemTime", "Instant::", "rand::", "std::env", "std::thread",
+    "tokio",
+    "async fn",
+    "std::fs",
+    "std::net::Tcp",
+    "std::net::Udp",
+    "swarmr_raft",
+    "swarmr_net",
+    "HashMap",
+    "HashSet",
+    "SystemTime",
+    "Instant::",
+    "rand::",
+    "std::env",
+    "std::thread",
 ];
 
 #[test]
@@ -33,12 +123,18 @@ fn modules_use_only_what_lies_below_them() {
     let mut broken = Vec::new();
     for (folder, banned) in RULES {
         let files = rust_files(&root.join(folder));
-        assert!(!files.is_empty(), "{folder} has no code: the rule for it checks nothing");
+        assert!(
+            !files.is_empty(),
+            "{folder} has no code: the rule for it checks nothing"
+        );
         for file in files {
             let text = fs::read_to_string(&file).expect("a source file can be read");
             for (number, line) in code_lines(&text) {
                 for word in banned.iter().filter(|word| line.contains(**word)) {
-                    broken.push(format!("{}:{number}: {folder} must not use {word}", file.display()));
+                    broken.push(format!(
+                        "{}:{number}: {folder} must not use {word}",
+                        file.display()
+                    ));
                 }
             }
         }
@@ -54,7 +150,9 @@ fn no_type_of_openraft_is_in_a_public_signature_of_the_raft_crate() {
         .flat_map(|file| {
             let text = fs::read_to_string(file).expect("a source file can be read");
             code_lines(&text)
-                .filter(|(_, line)| line.trim_start().starts_with("pub ") && line.contains("openraft::"))
+                .filter(|(_, line)| {
+                    line.trim_start().starts_with("pub ") && line.contains("openraft::")
+                })
                 .map(|(number, _)| format!("{}:{number}", file.display()))
                 .collect::<Vec<_>>()
         })
@@ -68,10 +166,18 @@ fn every_module_says_what_it_is() {
     let silent: Vec<String> = ["src", "raft/src", "net/src"]
         .iter()
         .flat_map(|folder| rust_files(&root.join(folder)))
-        .filter(|file| !fs::read_to_string(file).expect("a source file can be read").starts_with("//!"))
+        .filter(|file| {
+            !fs::read_to_string(file)
+                .expect("a source file can be read")
+                .starts_with("//!")
+        })
         .map(|file| file.display().to_string())
         .collect();
-    assert!(silent.is_empty(), "no //! at the top of:\n{}", silent.join("\n"));
+    assert!(
+        silent.is_empty(),
+        "no //! at the top of:\n{}",
+        silent.join("\n")
+    );
 }
 
 /// Lines outside comments and outside test modules at the end of a file, numbered from 1.
@@ -87,12 +193,15 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
-        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        let Ok(entries) = fs::read_dir(&folder) else {
+            continue;
+        };
         for entry in entries.flatten() {
             let path = entry.path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") && !is_test(&path) {
+            } else if path.extension().is_some_and(|extension| extension == "rs") && !is_test(&path)
+            {
                 found.push(path);
             }
         }
@@ -103,6 +212,7 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
 
 /// Files of tests alone may use what they test with.
 fn is_test(path: &Path) -> bool {
-    path.file_stem().is_some_and(|stem| stem == "tests" || stem.to_string_lossy().ends_with("_tests"))
+    path.file_stem()
+        .is_some_and(|stem| stem == "tests" || stem.to_string_lossy().ends_with("_tests"))
         || path.components().any(|part| part.as_os_str() == "tests")
 }

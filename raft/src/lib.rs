@@ -8,7 +8,7 @@
 //!
 //! In reading order:
 //! - [`Machine`], [`Transport`], [`Config`], [`Status`] and the errors: the contract;
-//! - `raft`: the handle, what starts and stops; `propose`, `read`, `members`: its three verbs;
+//! - `raft`: the handle, `runner`: its threads; `propose`, `read`, `members`: its three verbs;
 //! - `serve` and `network`: the two ends of a call between members, `codec`: the bytes of it;
 //! - `driver`: the machine on its own thread; `snapshot`: its state in files;
 //! - `log`: the log on disk, and what is done about a torn or damaged one;
@@ -33,6 +33,7 @@ mod network;
 mod propose;
 mod raft;
 mod read;
+mod runner;
 mod serve;
 mod snapshot;
 mod status;

@@ -7,39 +7,26 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use openraft::RaftLogReader as _;
-use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{InitializeError as OpenraftInitializeError, RaftError};
-use openraft::storage::RaftLogStorage as _;
-use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
 
 use crate::config::Config;
-use crate::driver;
 use crate::error::{
     InitializeError, MembershipError, ProposeError, ReadError, StartError, WaitError,
 };
-use crate::log::{Log, LogStats};
+use crate::log::LogStats;
 use crate::machine::Machine;
 use crate::member::{Member, MemberId};
-use crate::members::Members;
-use crate::network::Network;
-use crate::propose::{Applied, Proposer};
-use crate::read::Reader;
-use crate::serve::Server;
-use crate::snapshot::SnapshotStore;
+use crate::propose::Applied;
+use crate::runner::{Parts, Stop, run};
 use crate::status::Status;
-use crate::store_dir::{StoreDir, at};
+use crate::store_dir::at;
 use crate::threads;
 use crate::transport::Transport;
-use crate::types::{Consensus, Contact};
-
-/// Time for file work that is under way when a member stops.
-const FILE_WORK_PATIENCE: Duration = Duration::from_secs(5);
+use crate::types::Contact;
 
 /// A running member. Clones are handles to the same one.
 #[derive(Clone)]
@@ -51,33 +38,6 @@ struct Inner {
     parts: Parts,
     stop: watch::Sender<Stop>,
     stopped: watch::Receiver<bool>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stop {
-    No,
-    /// Tell openraft, and let what is under way end.
-    Gracefully,
-    /// Just end: as good as a crash for everybody else.
-    AtOnce,
-}
-
-/// What a member consists of once it runs.
-struct Parts {
-    consensus: Consensus,
-    proposer: Proposer,
-    reader: Reader,
-    members: Members,
-    server: Server,
-    status: watch::Receiver<Status>,
-    log_stats: Box<dyn Fn() -> LogStats + Send + Sync>,
-}
-
-/// The threads that end when the runtime is gone, and what must outlive them.
-struct Threads {
-    log: JoinHandle<()>,
-    machine: JoinHandle<()>,
-    dir: StoreDir,
 }
 
 impl Raft {
@@ -270,7 +230,7 @@ impl Raft {
 #[cfg(test)]
 impl Raft {
     /// For tests of what openraft alone would do.
-    pub(crate) fn consensus(&self) -> &Consensus {
+    pub(crate) fn consensus(&self) -> &crate::types::Consensus {
         &self.inner.parts.consensus
     }
 }
@@ -298,135 +258,5 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.ask_to_stop(Stop::AtOnce);
-    }
-}
-
-/// The consensus thread, from start to end.
-fn run(
-    config: Config,
-    machine: impl Machine,
-    transport: Arc<dyn Transport>,
-    started: oneshot::Sender<Result<Parts, StartError>>,
-    mut stop: watch::Receiver<Stop>,
-) {
-    let runtime = match Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(source) => {
-            let _ = started.send(Err(at(&config.dir)(source)));
-            return;
-        }
-    };
-    let threads = runtime.block_on(async {
-        let (parts, threads) = match build(config, machine, transport).await {
-            Ok(built) => built,
-            Err(error) => {
-                // Whoever started it may have left.
-                let _ = started.send(Err(error));
-                return None;
-            }
-        };
-        let consensus = parts.consensus.clone();
-        if started.send(Ok(parts)).is_err() {
-            return Some(threads);
-        }
-        let how = stop.wait_for(|stop| *stop != Stop::No).await;
-        if how.is_ok_and(|how| *how == Stop::Gracefully)
-            && let Err(error) = consensus.shutdown().await
-        {
-            tracing::warn!(%error, "consensus did not end in good order");
-        }
-        Some(threads)
-    });
-    // With its tasks go the channels that keep the other threads alive.
-    runtime.shutdown_timeout(FILE_WORK_PATIENCE);
-    let Some(threads) = threads else { return };
-    for thread in [threads.log, threads.machine] {
-        if thread.join().is_err() {
-            tracing::error!("a thread of this member panicked");
-        }
-    }
-    // Unlocked only now that nothing writes to it any more.
-    drop(threads.dir);
-}
-
-/// Puts a member together, on the consensus thread.
-async fn build(
-    config: Config,
-    machine: impl Machine,
-    transport: Arc<dyn Transport>,
-) -> Result<(Parts, Threads), StartError> {
-    let settings = config.openraft()?;
-    let dir = StoreDir::open(&config.dir, config.id)?;
-    let (mut log, log_thread) = Log::open(&dir.log(), config.segment_bytes)?;
-    let log_state = log.get_log_state().await.map_err(at(&dir.log()))?;
-    let log_begins = log_state.last_purged_log_id.map_or(0, |id| id.index + 1);
-    let voted = log.get_log_reader().await.read_vote().await;
-    let votes_from = match voted.map_err(at(&dir.log()))? {
-        Some(_) => Instant::now() + config.timing.election_max,
-        None => Instant::now(),
-    };
-    let snapshots = Arc::new(SnapshotStore::open(&dir.snapshots(), log_begins)?);
-    let (applied_now, applied) = watch::channel(0);
-    let (engine, driver) = driver::connect(machine, snapshots.clone(), applied_now);
-    let machine_thread =
-        threads::spawn("raft-machine", move || engine.run()).map_err(at(&config.dir))?;
-    let (status_now, status) = watch::channel(Status::unknown(config.id));
-    let network = Network::new(config.id, config.timing, transport, status.clone());
-    let log_stats = Box::new(log_thread.stats());
-    let consensus = Consensus::new(config.id, Arc::new(settings), network.clone(), log, driver)
-        .await
-        .map_err(|fatal| StartError::Stopped(fatal.to_string()))?;
-    tokio::spawn(publish_status(consensus.clone(), status_now));
-    let (pause, paused) = watch::channel(false);
-    let members = Members::new(
-        config.id,
-        consensus.clone(),
-        config.timing,
-        Handle::current(),
-        pause,
-    );
-    tokio::spawn(members.clone().finish_abandoned_changes(status.clone()));
-    let (proposer, task) = Proposer::new(consensus.clone(), config.timing, status.clone(), paused);
-    tokio::spawn(task.run());
-    let reader = Reader {
-        consensus: consensus.clone(),
-        network,
-        timing: config.timing,
-        applied,
-    };
-    let server = Server {
-        id: config.id,
-        consensus: consensus.clone(),
-        reader: reader.clone(),
-        snapshots,
-        votes_from,
-        incoming: Arc::default(),
-    };
-    let parts = Parts {
-        consensus,
-        proposer,
-        reader,
-        members,
-        server,
-        status,
-        log_stats,
-    };
-    let threads = Threads {
-        log: log_thread.thread,
-        machine: machine_thread,
-        dir,
-    };
-    Ok((parts, threads))
-}
-
-/// Turns openraft's metrics into our status, for as long as the member runs.
-async fn publish_status(consensus: Consensus, status: watch::Sender<Status>) {
-    let mut metrics = consensus.metrics();
-    loop {
-        let now = Status::from_metrics(&metrics.borrow_watched());
-        status.send_replace(now);
-        if metrics.changed().await.is_err() {
-            return;
-        }
     }
 }

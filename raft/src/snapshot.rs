@@ -91,11 +91,6 @@ impl SnapshotFile {
         })
     }
 
-    fn meta(&self) -> io::Result<SnapshotMeta> {
-        let (meta, _) = self.check_head()?;
-        Ok(meta)
-    }
-
     /// Reads and checks all of it. Blocks on the disk.
     pub(crate) fn load(&self) -> io::Result<(SnapshotMeta, Vec<u8>)> {
         let (meta, head) = self.check_head()?;
@@ -227,12 +222,14 @@ impl SnapshotStore {
         Ok(Received { path, file })
     }
 
-    /// What was received, with its description. Blocks on the disk.
+    /// What was received, checked, with its description: a bad one is refused here, where it costs
+    /// no more than another transmission. Blocks on the disk.
     pub(crate) fn received(&self, received: Received) -> io::Result<(SnapshotMeta, SnapshotFile)> {
         let received = Arc::new(received);
         let mut file = SnapshotFile::open(received.path.clone())?;
         file.received = Some(received);
-        Ok((file.meta()?, file))
+        let (meta, _) = file.load()?;
+        Ok((meta, file))
     }
 
     fn put_in_place(&self, meta: &SnapshotMeta, temporary: &Path) -> io::Result<SnapshotFile> {
@@ -390,6 +387,9 @@ mod tests {
             received.file().write_all_at(&bytes, 0).unwrap();
             let (described, file) = store.received(received).unwrap();
             assert_eq!(described, meta(20));
+            let damaged = store.receive().unwrap();
+            damaged.file().write_all_at(&bytes, 1).unwrap();
+            assert!(store.received(damaged).is_err());
             if adopted {
                 store.adopt(&described, &file, b"twenty").unwrap();
             }

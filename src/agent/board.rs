@@ -23,7 +23,7 @@ pub(super) struct Board {
     changed: watch::Sender<u64>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     facts: BTreeMap<TaskId, Facts>,
     unsent: BTreeSet<TaskId>,
@@ -33,11 +33,13 @@ struct Inner {
 
 impl Board {
     pub(super) fn new(node: NodeId, facts: BTreeMap<TaskId, Facts>) -> Arc<Self> {
+        let ended = facts.iter().filter(|(_, facts)| facts.has_ended());
         Arc::new(Self {
             node,
             inner: Mutex::new(Inner {
+                dead: ended.map(|(task, _)| *task).collect(),
                 facts,
-                ..Inner::default()
+                unsent: BTreeSet::new(),
             }),
             unsent: Notify::new(),
             changed: watch::Sender::new(0),

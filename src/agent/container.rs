@@ -186,3 +186,127 @@ fn name_servers(order: &Order, spec: &ContainerSpec) -> Vec<String> {
     servers.truncate(3);
     servers
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::agent::order::OrderNetwork;
+    use crate::spec::service::{NetworkAttachmentConfig, ServiceSpec};
+    use crate::spec::{ClusterId, NetworkId, NodeId, ServiceId, TaskId};
+    use crate::state::assignment::{Stamp, Want};
+    use crate::state::task::Slot;
+
+    fn order(spec: ContainerSpec) -> Order {
+        let mut service = ServiceSpec {
+            name: "web".to_owned(),
+            ..ServiceSpec::default()
+        };
+        service.task_template.container_spec = spec;
+        Order {
+            cluster: ClusterId::from_bits(1),
+            node: NodeId::from_bits(2),
+            hostname: "h1".to_owned(),
+            task: TaskId::from_bits(3),
+            service: ServiceId::from_bits(4),
+            slot: Slot::Replica(5),
+            want: Want::Running,
+            spec: Arc::new(service),
+            host_ports: Vec::new(),
+            networks: Vec::new(),
+            since: Stamp::default(),
+        }
+    }
+
+    fn network(third: u8) -> OrderNetwork {
+        OrderNetwork {
+            id: NetworkId::from_bits(u128::from(third)),
+            engine_name: format!("swarmr-{third}"),
+            address: Ipv4Addr::new(10, 0, third, 9),
+            gateway: Ipv4Addr::new(10, 0, third, 3),
+            internal: false,
+        }
+    }
+
+    fn made(order: &Order) -> ContainerWant {
+        container_want(order, &NodeDescription::default()).unwrap()
+    }
+
+    #[test]
+    fn placeholders_are_replaced_in_hostname_environment_and_mounts() {
+        let spec: ContainerSpec = serde_json::from_value(serde_json::json!({
+            "Hostname": "{{.Service.Name}}-{{.Task.Slot}}",
+            "Env": ["NODE={{.Node.Hostname}}"],
+            "Mounts": [{"Source": "data-{{.Task.Slot}}", "Target": "/{{.Service.Name}}"}],
+        }))
+        .unwrap();
+        let want = made(&order(spec));
+        assert_eq!(want.spec.hostname, "web-5");
+        assert_eq!(want.spec.env, ["NODE=h1"]);
+        assert_eq!(want.spec.mounts[0].source, "data-5");
+        assert_eq!(want.spec.mounts[0].target, "/web");
+    }
+
+    #[test]
+    fn our_labels_cannot_be_forged() {
+        let mut spec = ContainerSpec::default();
+        for (name, value) in [
+            ("tier", "front"),
+            ("io.swarmr.cluster", "another"),
+            ("io.swarmr.extra", "x"),
+            ("com.docker.swarm.task.id", "another"),
+        ] {
+            spec.labels.insert(name.to_owned(), value.to_owned());
+        }
+        let order = order(spec);
+        let labels = made(&order).labels;
+        assert_eq!(labels["tier"], "front");
+        assert_eq!(labels[LABEL_CLUSTER], order.cluster.to_string());
+        assert_eq!(labels[LABEL_TASK], order.task.to_string());
+        assert_eq!(
+            labels["com.docker.swarm.task.name"],
+            format!("web.5.{}", order.task)
+        );
+        assert!(!labels.contains_key("io.swarmr.extra"));
+    }
+
+    #[test]
+    fn names_are_asked_for_on_each_network_first() {
+        let mut order = order(
+            serde_json::from_value(serde_json::json!({
+                "DNSConfig": {"Nameservers": ["192.0.2.53", "192.0.2.54"]},
+            }))
+            .unwrap(),
+        );
+        assert_eq!(made(&order).name_servers, ["192.0.2.53", "192.0.2.54"]);
+        order.networks = vec![network(1), network(2)];
+        assert_eq!(
+            made(&order).name_servers,
+            ["10.0.1.3", "10.0.2.3", "192.0.2.53"]
+        );
+    }
+
+    #[test]
+    fn a_task_without_an_overlay_is_on_the_engines_bridge_or_where_it_asks_to_be() {
+        let mut order = order(ContainerSpec::default());
+        assert_eq!(made(&order).networking, Networking::EngineDefault);
+        for (target, networking) in [("host", Networking::Host), ("none", Networking::None)] {
+            Arc::make_mut(&mut order.spec).task_template.networks = vec![NetworkAttachmentConfig {
+                target: target.to_owned(),
+                ..NetworkAttachmentConfig::default()
+            }];
+            assert_eq!(made(&order).networking, networking);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_given_is_refused_and_named() {
+        let spec = ContainerSpec {
+            secrets: vec![serde_json::json!({})],
+            ..ContainerSpec::default()
+        };
+        let refused = container_want(&order(spec), &NodeDescription::default()).unwrap_err();
+        assert!(refused.to_string().contains("secrets"), "{refused}");
+    }
+}

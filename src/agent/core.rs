@@ -8,9 +8,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::engine::EngineNews;
+use super::engine::{EngineNews, EngineState};
 use super::order::{Order, Wanted, orders};
 use super::runtime::ListedContainer;
+use super::step::Facts;
 use super::worker::{Shared, Worker};
 use crate::spec::TaskId;
 use crate::state::assignment::{Assignment, Stamp};
@@ -22,6 +23,7 @@ pub(super) struct Core {
     /// The assignment that was on disk. It may be older than what runs here: until a manager has
     /// spoken, a container that it does not name is left alone.
     pub(super) kept: Option<Stamp>,
+    pub(super) engine: watch::Receiver<EngineState>,
     pub(super) news: mpsc::Receiver<EngineNews>,
 }
 
@@ -48,6 +50,9 @@ impl Core {
                 () = stop.cancelled() => return,
                 Ok(()) = self.assignment.changed() => self.reconcile(&mut workers),
                 Some(news) = self.news.recv() => self.hear(&mut workers, news),
+                Ok(()) = self.engine.changed(), if workers.listed.is_none() => {
+                    self.reconcile(&mut workers);
+                }
                 Some(ended) = workers.running.join_next_with_id() => {
                     let id = match &ended {
                         Ok((id, _)) => *id,
@@ -109,8 +114,11 @@ impl Core {
 
     fn reconcile(&mut self, workers: &mut Workers) {
         let assignment = self.assignment.borrow_and_update().clone();
-        let (Some(assignment), Some(listed)) = (assignment, &workers.listed) else {
+        let Some(assignment) = assignment else {
             return;
+        };
+        let Some(listed) = &workers.listed else {
+            return self.explain(&assignment);
         };
         let first = |task| match workers
             .handles
@@ -143,6 +151,23 @@ impl Core {
         for task in orphans {
             tracing::warn!(%task, "removing a container that no task of this node accounts for");
             self.spawn(workers, task, Wanted::Gone);
+        }
+    }
+
+    /// No task has a worker before the engine has answered once. Nothing waits without a reason.
+    fn explain(&mut self, assignment: &Assignment) {
+        let engine = self.engine.borrow_and_update().clone();
+        for task in &assignment.tasks {
+            let known = self.shared.board.facts_of(task.id);
+            let mut facts = known.unwrap_or_else(|| Facts::new(self.shared.clock.now()));
+            if facts.state < TaskState::Starting && !engine.reason.is_empty() {
+                if facts.state < TaskState::Accepted {
+                    facts.state = TaskState::Accepted;
+                    facts.message = "accepted".to_owned();
+                }
+                facts.err.clone_from(&engine.reason);
+                self.shared.board.put(task.id, &facts);
+            }
         }
     }
 

@@ -15,6 +15,7 @@
 mod backoff;
 mod board;
 mod bounded;
+mod carriers;
 pub mod container;
 mod core;
 pub mod docker;

@@ -1,12 +1,23 @@
-//! How far this node's networks are: written by the network keeper, read by every worker. Plain
-//! data.
+//! Between the network keeper and the workers: how far this node's networks are, and what a worker
+//! has to say to the keeper.
 
 use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::sync::Notify;
 
 use super::order::Order;
 use super::step::NetworksReady;
 use crate::spec::NetworkId;
 use crate::state::assignment::Stamp;
+
+/// What workers tell the keeper.
+#[derive(Debug, Default)]
+pub(super) struct Signals {
+    /// The engine said that a network is not there which should be.
+    pub(super) missing: Notify,
+    /// A container is gone: a network may have become free.
+    pub(super) released: Notify,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Progress {

@@ -1,9 +1,10 @@
 //! The agent itself: what the daemon starts, feeds with assignments and listens to.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -15,7 +16,7 @@ use super::engine::{EngineNews, EngineState, Watcher};
 use super::keeper::Keeper;
 use super::limit::Limit;
 use super::network::NetworkDriver;
-use super::progress::Progress;
+use super::progress::{Progress, Signals};
 use super::runtime::Runtime;
 use super::store::{self, Store, StoreError};
 use super::wants::Underlay;
@@ -54,7 +55,7 @@ impl AgentConfig {
             clock: Clock::system(),
             underlay: Underlay::default(),
             deadlines: Deadlines::default(),
-            concurrent_starts: 8,
+            concurrent_starts: 16,
         }
     }
 }
@@ -78,12 +79,35 @@ pub struct Agent {
     cluster: ClusterId,
     assignment: watch::Sender<Option<Arc<Assignment>>>,
     board: Arc<Board>,
-    applied: watch::Receiver<Stamp>,
-    engine: watch::Receiver<EngineState>,
-    machine: watch::Receiver<NodeDescription>,
+    outputs: Outputs,
+    work: Group,
+    /// Stops last: it writes what the others have left.
+    store: Group,
+}
+
+/// Tasks that are stopped together.
+#[derive(Debug)]
+struct Group {
     tasks: TaskTracker,
     stop: CancellationToken,
     _stop_on_drop: DropGuard,
+}
+
+impl Group {
+    fn new() -> Self {
+        let stop = CancellationToken::new();
+        Self {
+            tasks: TaskTracker::new(),
+            _stop_on_drop: stop.clone().drop_guard(),
+            stop,
+        }
+    }
+
+    async fn close(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
 }
 
 impl Agent {
@@ -95,40 +119,36 @@ impl Agent {
         driver: Arc<dyn NetworkDriver>,
     ) -> Result<Self, StoreError> {
         let (store, kept) = Store::open(config.state_dir.join("agent"))?;
-        let kept_assignment = kept.assignment.filter(|assignment| {
+        let known = kept.assignment.filter(|assignment| {
             assignment.node == config.node && assignment.cluster == config.cluster
         });
         // Facts without their assignment are another life's.
-        let facts = match kept_assignment {
+        let facts = match known {
             Some(_) => kept.facts,
-            None => Default::default(),
+            None => BTreeMap::new(),
         };
-        let assignment = watch::Sender::new(kept_assignment.map(Arc::new));
+        let known = known.map(Arc::new);
+        let assignment = watch::Sender::new(known.clone());
         let board = Board::new(config.node, facts);
-        let parts = Parts::new(&config, runtime, driver, &assignment, &board);
-        let (applied, engine, machine) = parts.outputs();
-        let stop = CancellationToken::new();
-        let tasks = TaskTracker::new();
-        tasks.spawn(store::keep(
+        let (work, storing) = (Group::new(), Group::new());
+        storing.tasks.spawn(store::keep(
             store,
-            assignment.borrow().clone(),
+            known,
             assignment.subscribe(),
             board.clone(),
-            stop.clone(),
+            storing.stop.clone(),
         ));
-        parts.spawn(&tasks, &stop);
-        tasks.close();
+        let parts = Parts::new(&config, runtime, driver, &assignment, &board);
+        let outputs = parts.outputs();
+        parts.spawn(&work);
         Ok(Self {
             node: config.node,
             cluster: config.cluster,
             assignment,
             board,
-            applied,
-            engine,
-            machine,
-            tasks,
-            _stop_on_drop: stop.clone().drop_guard(),
-            stop,
+            outputs,
+            work,
+            store: storing,
         })
     }
 
@@ -169,30 +189,44 @@ impl Agent {
 
     /// The stamp up to which this node's balancing and names are in force.
     pub fn applied(&self) -> watch::Receiver<Stamp> {
-        self.applied.clone()
+        self.outputs.applied.clone()
     }
 
     /// Whether the container engine answers.
     pub fn engine(&self) -> watch::Receiver<EngineState> {
-        self.engine.clone()
+        self.outputs.engine.clone()
+    }
+
+    /// Everything about this node's networks that is not as wanted, in words.
+    pub fn troubles(&self) -> watch::Receiver<Vec<String>> {
+        self.outputs.troubles.clone()
     }
 
     /// What this node says of itself. Only the host name until the engine has answered once.
     pub fn describe(&self) -> NodeDescription {
-        self.machine.borrow().clone()
+        self.outputs.machine.borrow().clone()
     }
 
     /// The same, for whoever wants to hear of changes.
     pub fn descriptions(&self) -> watch::Receiver<NodeDescription> {
-        self.machine.clone()
+        self.outputs.machine.clone()
     }
 
     /// Stops the agent's tasks and waits until what is known is on disk. Containers and tables
     /// stay as they are.
     pub async fn close(&self) {
-        self.stop.cancel();
-        self.tasks.wait().await;
+        self.work.close().await;
+        self.store.close().await;
     }
+}
+
+/// What the agent's tasks publish.
+#[derive(Debug)]
+struct Outputs {
+    applied: watch::Receiver<Stamp>,
+    engine: watch::Receiver<EngineState>,
+    machine: watch::Receiver<NodeDescription>,
+    troubles: watch::Receiver<Vec<String>>,
 }
 
 /// The agent's tasks before they run.
@@ -213,7 +247,7 @@ impl Parts {
         let runtime: Arc<dyn Runtime> = Arc::new(Bounded::new(runtime, config.deadlines));
         let (sender, news) = mpsc::channel::<EngineNews>(NEWS);
         let progress = watch::Sender::new(Progress::default());
-        let look_again = Arc::new(Notify::new());
+        let signals = Arc::new(Signals::default());
         let watcher = Watcher {
             cluster: config.cluster,
             hostname: config.hostname.clone(),
@@ -224,7 +258,7 @@ impl Parts {
                 up: false,
                 epoch: 0,
                 since: Timestamp::default(),
-                reason: "not asked yet".to_owned(),
+                reason: String::new(),
             }),
             machine: watch::Sender::new(NodeDescription {
                 hostname: config.hostname.clone(),
@@ -240,10 +274,11 @@ impl Parts {
                 limit: Arc::new(Limit::new(config.concurrent_starts.max(1))),
                 progress: progress.subscribe(),
                 machine: watcher.machine.subscribe(),
-                look_again: look_again.clone(),
+                signals: signals.clone(),
             },
             assignment: assignment.subscribe(),
             kept: assignment.borrow().as_ref().map(|kept| kept.stamp),
+            engine: watcher.state.subscribe(),
             news,
         };
         let keeper = Keeper {
@@ -254,9 +289,10 @@ impl Parts {
             board: board.clone(),
             assignment: assignment.subscribe(),
             engine: watcher.state.subscribe(),
-            look_again,
+            signals,
             progress,
             applied: watch::Sender::new(Stamp::default()),
+            troubles: watch::Sender::new(Vec::new()),
         };
         Self {
             core,
@@ -265,23 +301,18 @@ impl Parts {
         }
     }
 
-    fn outputs(
-        &self,
-    ) -> (
-        watch::Receiver<Stamp>,
-        watch::Receiver<EngineState>,
-        watch::Receiver<NodeDescription>,
-    ) {
-        (
-            self.keeper.applied.subscribe(),
-            self.watcher.state.subscribe(),
-            self.watcher.machine.subscribe(),
-        )
+    fn outputs(&self) -> Outputs {
+        Outputs {
+            applied: self.keeper.applied.subscribe(),
+            engine: self.watcher.state.subscribe(),
+            machine: self.watcher.machine.subscribe(),
+            troubles: self.keeper.troubles.subscribe(),
+        }
     }
 
-    fn spawn(self, tasks: &TaskTracker, stop: &CancellationToken) {
-        tasks.spawn(self.keeper.run(stop.clone()));
-        tasks.spawn(self.core.run(stop.clone()));
-        tasks.spawn(self.watcher.run(stop.clone()));
+    fn spawn(self, group: &Group) {
+        group.tasks.spawn(self.keeper.run(group.stop.clone()));
+        group.tasks.spawn(self.core.run(group.stop.clone()));
+        group.tasks.spawn(self.watcher.run(group.stop.clone()));
     }
 }

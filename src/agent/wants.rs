@@ -280,3 +280,7 @@ fn callers(assignment: &Assignment) -> BTreeMap<Ipv4Addr, Vec<String>> {
     }
     callers
 }
+
+#[cfg(test)]
+#[path = "wants_tests.rs"]
+mod tests;

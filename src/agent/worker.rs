@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Clock;
@@ -15,7 +15,7 @@ use super::board::Board;
 use super::container::container_want;
 use super::limit::Limit;
 use super::order::{Order, Wanted};
-use super::progress::Progress;
+use super::progress::{Progress, Signals};
 use super::runtime::{
     ContainerView, LABEL_CLUSTER, LABEL_TASK, Phase, PullPolicy, Runtime, RuntimeError,
 };
@@ -43,8 +43,7 @@ pub(super) struct Shared {
     pub(super) limit: Arc<Limit>,
     pub(super) progress: watch::Receiver<Progress>,
     pub(super) machine: watch::Receiver<NodeDescription>,
-    /// Tells the network keeper that a network is missing or let go of.
-    pub(super) look_again: Arc<Notify>,
+    pub(super) signals: Arc<Signals>,
 }
 
 pub(super) struct Worker {
@@ -288,7 +287,7 @@ impl Worker {
             RuntimeError::Unavailable(_) => self.retry_later(&error).await,
             RuntimeError::NoSuchNetwork(_) | RuntimeError::Deadline { .. } if self.may_retry() => {
                 // Somebody removed the network, or the engine was too slow: look, then try again.
-                self.shared.look_again.notify_one();
+                self.shared.signals.missing.notify_one();
                 self.retry_later(&error).await;
             }
             error => self.fail(error.to_string()),
@@ -312,7 +311,7 @@ impl Worker {
             Err(error @ (RuntimeError::NoSuchNetwork(_) | RuntimeError::Deadline { .. }))
                 if self.may_retry() =>
             {
-                self.shared.look_again.notify_one();
+                self.shared.signals.missing.notify_one();
                 self.retry_later(&error).await;
             }
             Err(error) => self.fail(error.to_string()),
@@ -355,7 +354,7 @@ impl Worker {
             Ok(()) | Err(RuntimeError::NoSuchContainer(_)) => {
                 self.container = None;
                 self.sight = Sight::Absent;
-                self.shared.look_again.notify_one();
+                self.shared.signals.released.notify_one();
             }
             Err(error) => self.retry_later(&error).await,
         }
@@ -365,7 +364,8 @@ impl Worker {
     /// container is looked at again.
     async fn retry_later(&mut self, error: &RuntimeError) {
         tracing::warn!(task = %self.task, %error, "trying again");
-        if self.facts.state < TaskState::Running {
+        // An engine that is away is the node's trouble, not that of every task that runs on.
+        if self.facts.state < TaskState::Running || !matches!(error, RuntimeError::Unavailable(_)) {
             self.explain(error.to_string());
         }
         self.sight = Sight::Unknown;

@@ -23,8 +23,8 @@ pub(super) async fn list(api: &Api, asked: &Asked) -> Answer {
     reply::ok(&configs)
 }
 
-pub(super) async fn create(api: &Api, asked: Asked) -> Answer {
-    let spec = admit::config(&asked.body().await?)?;
+pub(super) async fn create(api: &Api, asked: &Asked) -> Answer {
+    let spec = admit::config(&asked.body)?;
     let id = ConfigId::from_bits(api.control.fresh_id());
     api.propose(Op::CreateConfig {
         id,
@@ -43,9 +43,9 @@ pub(super) async fn inspect(api: &Api, name: &str) -> Answer {
     reply::ok(&wire::config::render(state.find_config(name)?))
 }
 
-pub(super) async fn update(api: &Api, asked: Asked, name: &str) -> Answer {
+pub(super) async fn update(api: &Api, asked: &Asked, name: &str) -> Answer {
     let version = asked.query.version("config")?;
-    let mut spec = admit::config_update(&asked.body().await?)?;
+    let mut spec = admit::config_update(&asked.body)?;
     let state = api.read().await?;
     let config = state.find_config(name)?;
     if spec.name.is_empty() {

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -21,9 +20,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Body;
 use super::error::ApiError;
 use super::query::ApiVersion;
+use super::server::Asked;
+use super::{Body, reply};
 
 /// To reach the engine's socket; it is on this machine.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
@@ -215,20 +215,15 @@ impl Engine {
             .unwrap_or_else(|_| Err(self.slow(limit)))
     }
 
-    /// Sends a body that was read already.
-    pub(super) async fn pass(
-        &self,
-        version: ApiVersion,
-        method: Method,
-        path: &str,
-        headers: HeaderMap,
-        body: Bytes,
-    ) -> Result<Response<Body>, EngineError> {
-        let uri = self.versioned(version, path, None).await?;
-        let body = http_body_util::Full::new(body)
-            .map_err(|never| match never {})
-            .boxed_unsync();
-        let request = self.request(method, &uri, end_to_end(headers, false), body)?;
+    /// Hands over a request that was read already.
+    pub(super) async fn pass(&self, asked: &Asked) -> Result<Response<Body>, EngineError> {
+        let uri = self.versioned(asked.version, &asked.target, None).await?;
+        let request = self.request(
+            asked.method.clone(),
+            &uri,
+            end_to_end(asked.headers.clone(), false),
+            reply::whole(asked.body.clone()),
+        )?;
         let (parts, body) = self.send(request).await?.into_parts();
         let mut answer = Response::new(body.map_err(Into::into).boxed_unsync());
         *answer.status_mut() = parts.status;

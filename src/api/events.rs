@@ -15,15 +15,15 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
+use super::changes::differences;
 use super::control::Control;
 use super::error::ApiError;
 use super::filters::{Filters, has_label};
 use super::query::encode;
 use super::server::{Api, Asked};
-use super::wire::{Actor, Event};
+use super::wire::Event;
 use super::{Answer, Body};
-use crate::spec::{Timestamp, service::Labels};
-use crate::state::{Config, Named, Network, Node, Service, State};
+use crate::spec::Timestamp;
 
 /// Events kept for clients that ask for the past, as in Docker.
 const KEPT: usize = 256;
@@ -90,33 +90,34 @@ impl EventHub {
     }
 }
 
-/// Turns every new state into events, until `shutdown`.
-pub(super) async fn follow(
+/// Turns every state that is published from the moment of this call into events, until `shutdown`.
+pub(super) fn follow(
     hub: Arc<EventHub>,
     control: Arc<dyn Control>,
     shutdown: CancellationToken,
-) {
+) -> impl Future<Output = ()> + Send {
     let mut states = control.watch_state();
     let mut former = states.borrow_and_update().clone();
-    loop {
-        let changed = tokio::select! {
-            changed = states.changed() => changed,
-            () = shutdown.cancelled() => return,
-        };
-        if changed.is_err() {
-            // Nobody publishes states any more: the daemon stops, or has left its cluster.
-            return;
+    // A manager that starts goes through its log again: what was written before is no news.
+    let started = control.now();
+    let followed = async move {
+        while states.changed().await.is_ok() {
+            let state = states.borrow_and_update().clone();
+            let began = Instant::now();
+            for event in differences(&former, &state, control.now()) {
+                if event.time_nano >= started.0 {
+                    hub.publish(event);
+                }
+            }
+            former = state;
+            let pause = (began.elapsed() * SHARE).max(SHORTEST_PAUSE);
+            tokio::time::sleep(pause).await;
         }
-        let state = states.borrow_and_update().clone();
-        let began = Instant::now();
-        for event in differences(&former, &state, control.now()) {
-            hub.publish(event);
-        }
-        former = state;
-        let pause = (began.elapsed() * SHARE).max(SHORTEST_PAUSE);
+    };
+    async move {
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = shutdown.cancelled() => return,
+            () = followed => {}
+            () = shutdown.cancelled() => {}
         }
     }
 }
@@ -329,200 +330,6 @@ fn fits(event: &Event, filters: &Filters) -> bool {
             .iter()
             .all(|label| has_label(&event.actor.attributes, label))
         && objects.into_iter().all(of_object)
-}
-
-/// What changed between two states, objects of one kind in the order of their ids.
-fn differences(former: &State, state: &State, now: Timestamp) -> Vec<Event> {
-    let mut events = Vec::new();
-    compare(former.nodes(), state.nodes(), now, &mut events);
-    compare(former.networks(), state.networks(), now, &mut events);
-    compare(former.configs(), state.configs(), now, &mut events);
-    compare(former.services(), state.services(), now, &mut events);
-    events
-}
-
-/// What events need of an object.
-trait Observed: Named {
-    type Id: Ord;
-    fn id(&self) -> Self::Id;
-    fn kind(&self) -> &'static str;
-    fn written(&self) -> (u64, Timestamp);
-    /// What an update changed, beside the name.
-    fn changes(&self, former: &Self) -> Labels;
-}
-
-/// Walks two tables in the order of their ids. Objects that are the same allocation are unchanged,
-/// so that a pass costs little more than the walk.
-fn compare<'a, T: Observed + 'a>(
-    former: impl Iterator<Item = &'a Arc<T>>,
-    current: impl Iterator<Item = &'a Arc<T>>,
-    now: Timestamp,
-    events: &mut Vec<Event>,
-) {
-    let (mut former, mut current) = (former.peekable(), current.peekable());
-    loop {
-        let order = match (former.peek(), current.peek()) {
-            (None, None) => return,
-            (Some(_), None) => std::cmp::Ordering::Less,
-            (None, Some(_)) => std::cmp::Ordering::Greater,
-            (Some(old), Some(new)) => old.id().cmp(&new.id()),
-        };
-        let old = if order.is_le() { former.next() } else { None };
-        let new = if order.is_ge() { current.next() } else { None };
-        match (old, new) {
-            (Some(old), None) => events.push(event(&**old, "remove", now, Labels::new())),
-            (None, Some(new)) => {
-                events.push(event(&**new, "create", new.written().1, Labels::new()));
-            }
-            (Some(old), Some(new))
-                if !Arc::ptr_eq(old, new) && old.written().0 != new.written().0 =>
-            {
-                events.push(event(&**new, "update", new.written().1, new.changes(old)));
-            }
-            _ => {}
-        }
-    }
-}
-
-fn event<T: Observed>(object: &T, action: &str, at: Timestamp, mut attributes: Labels) -> Event {
-    attributes.insert("name".to_owned(), object.name_text().to_owned());
-    Event {
-        kind: object.kind().to_owned(),
-        action: action.to_owned(),
-        actor: Actor {
-            id: object.id_text(),
-            attributes,
-        },
-        scope: "swarm".to_owned(),
-        time: at.0.div_euclid(1_000_000_000),
-        time_nano: at.0,
-    }
-}
-
-/// Notes `key.old` and `key.new` where they differ; an empty side is left out.
-fn note(changes: &mut Labels, key: &str, old: &str, new: &str) {
-    if old == new {
-        return;
-    }
-    for (side, value) in [("old", old), ("new", new)] {
-        if !value.is_empty() {
-            changes.insert(format!("{key}.{side}"), value.to_owned());
-        }
-    }
-}
-
-/// A value as the API spells it.
-fn word(value: &impl serde::Serialize) -> String {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(word)) => word,
-        _ => String::new(),
-    }
-}
-
-impl Observed for Node {
-    type Id = crate::spec::NodeId;
-    fn id(&self) -> Self::Id {
-        self.id
-    }
-    fn kind(&self) -> &'static str {
-        "node"
-    }
-    fn written(&self) -> (u64, Timestamp) {
-        (self.meta.version, self.meta.updated_at)
-    }
-    fn changes(&self, former: &Self) -> Labels {
-        let mut changes = Labels::new();
-        note(
-            &mut changes,
-            "availability",
-            &former.spec.availability.to_string(),
-            &self.spec.availability.to_string(),
-        );
-        note(
-            &mut changes,
-            "role",
-            &former.spec.role.to_string(),
-            &self.spec.role.to_string(),
-        );
-        note(
-            &mut changes,
-            "state",
-            &word(&former.status.state),
-            &word(&self.status.state),
-        );
-        changes
-    }
-}
-
-impl Observed for Service {
-    type Id = crate::spec::ServiceId;
-    fn id(&self) -> Self::Id {
-        self.id
-    }
-    fn kind(&self) -> &'static str {
-        "service"
-    }
-    fn written(&self) -> (u64, Timestamp) {
-        (self.meta.version, self.meta.updated_at)
-    }
-    fn changes(&self, former: &Self) -> Labels {
-        let mut changes = Labels::new();
-        let replicas = |service: &Self| {
-            service
-                .spec
-                .replicas()
-                .map(|replicas| replicas.to_string())
-                .unwrap_or_default()
-        };
-        note(&mut changes, "replicas", &replicas(former), &replicas(self));
-        note(
-            &mut changes,
-            "image",
-            &former.spec.task_template.container_spec.image,
-            &self.spec.task_template.container_spec.image,
-        );
-        let update = |service: &Self| {
-            service
-                .rollout
-                .as_ref()
-                .map(|rollout| word(&rollout.state))
-                .unwrap_or_default()
-        };
-        note(&mut changes, "updatestate", &update(former), &update(self));
-        changes
-    }
-}
-
-impl Observed for Network {
-    type Id = crate::spec::NetworkId;
-    fn id(&self) -> Self::Id {
-        self.id
-    }
-    fn kind(&self) -> &'static str {
-        "network"
-    }
-    fn written(&self) -> (u64, Timestamp) {
-        (self.meta.version, self.meta.updated_at)
-    }
-    fn changes(&self, _: &Self) -> Labels {
-        Labels::new()
-    }
-}
-
-impl Observed for Config {
-    type Id = crate::spec::ConfigId;
-    fn id(&self) -> Self::Id {
-        self.id
-    }
-    fn kind(&self) -> &'static str {
-        "config"
-    }
-    fn written(&self) -> (u64, Timestamp) {
-        (self.meta.version, self.meta.updated_at)
-    }
-    fn changes(&self, _: &Self) -> Labels {
-        Labels::new()
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! trait, or handed to the local engine by `engine`. The shapes are in [`wire`].
 
 mod admit;
+mod changes;
 pub mod client;
 mod configs;
 pub mod control;

@@ -13,7 +13,7 @@ use super::control::Unavailable;
 use super::error::ApiError;
 use super::filters::{Filters, has_label};
 use super::query::encode;
-use super::server::{Api, Asked, hand_over};
+use super::server::{Api, Asked};
 use super::wire::{self, NetworkCreate, NetworkCreated};
 use super::{Answer, admit, lenient, reply};
 use crate::spec::{NetworkId, Timestamp};
@@ -53,17 +53,10 @@ pub(super) async fn list(api: &Api, asked: &Asked) -> Answer {
     reply::ok(&networks)
 }
 
-pub(super) async fn create(api: &Api, asked: Asked) -> Answer {
-    let (version, path) = (asked.version, asked.path.clone());
-    let headers = asked.headers().clone();
-    let body = asked.body().await?;
-    let value = lenient::parse(&body)?;
-    let create: NetworkCreate = lenient::decode(value)?;
+pub(super) async fn create(api: &Api, asked: &Asked) -> Answer {
+    let create: NetworkCreate = lenient::read(&asked.body)?;
     if create.driver != "overlay" && create.scope != "swarm" {
-        return Ok(api
-            .engine
-            .pass(version, Method::POST, &path, headers, body)
-            .await?);
+        return Ok(api.engine.pass(asked).await?);
     }
     let (spec, warning) = admit::network(create)?;
     let id = NetworkId::from_bits(api.control.fresh_id());
@@ -79,7 +72,7 @@ pub(super) async fn create(api: &Api, asked: Asked) -> Answer {
     reply::json(StatusCode::CREATED, &created)
 }
 
-pub(super) async fn inspect(api: &Api, asked: Asked, name: &str) -> Answer {
+pub(super) async fn inspect(api: &Api, asked: &Asked, name: &str) -> Answer {
     let verbose = asked.query.loose_flag("verbose");
     let scope = asked.query.get("scope").unwrap_or_default();
     if matches!(scope, "" | "swarm")
@@ -96,7 +89,7 @@ pub(super) async fn inspect(api: &Api, asked: Asked, name: &str) -> Answer {
     of_the_engine(api, asked, name).await
 }
 
-pub(super) async fn remove(api: &Api, asked: Asked, name: &str) -> Answer {
+pub(super) async fn remove(api: &Api, asked: &Asked, name: &str) -> Answer {
     let Some(state) = cluster_state(api).await else {
         return of_the_engine(api, asked, name).await;
     };
@@ -114,7 +107,7 @@ pub(super) async fn remove(api: &Api, asked: Asked, name: &str) -> Answer {
 }
 
 /// Only containers of the engine's own networks come and go by hand.
-pub(super) async fn connect(api: &Api, asked: Asked, name: &str) -> Answer {
+pub(super) async fn connect(api: &Api, asked: &Asked, name: &str) -> Answer {
     if let Some(state) = cluster_state(api).await
         && find(&state, name)?.is_some()
     {
@@ -127,14 +120,14 @@ pub(super) async fn connect(api: &Api, asked: Asked, name: &str) -> Answer {
 
 /// Asks the engine about a network that is not the cluster's. Where there is no engine, there is no
 /// such network either.
-async fn of_the_engine(api: &Api, asked: Asked, name: &str) -> Answer {
+async fn of_the_engine(api: &Api, asked: &Asked, name: &str) -> Answer {
     if api.engine.is_fake() {
         return Err(ApiError::new(
             StatusCode::NOT_FOUND,
             format!("network {name} not found"),
         ));
     }
-    hand_over(api, asked).await
+    Ok(api.engine.pass(asked).await?)
 }
 
 #[derive(Debug, Serialize)]

@@ -35,9 +35,9 @@ pub(super) async fn inspect(api: &Api, name: &str) -> Answer {
     ))
 }
 
-pub(super) async fn update(api: &Api, asked: Asked, name: &str) -> Answer {
+pub(super) async fn update(api: &Api, asked: &Asked, name: &str) -> Answer {
     let version = asked.query.version("node")?;
-    let spec = admit::node(&asked.body().await?)?;
+    let spec = admit::node(&asked.body)?;
     let id = api.read().await?.find_node(name)?.id;
     api.propose(Op::UpdateNode { id, version, spec }).await?;
     reply::empty(StatusCode::OK)

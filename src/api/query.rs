@@ -14,6 +14,8 @@ pub(super) struct ApiVersion {
 impl ApiVersion {
     /// What this server speaks.
     pub(super) const OURS: Self = Self::new(1, 53);
+    /// The same as text, for a header.
+    pub(super) const OURS_TEXT: &str = "1.53";
     /// The oldest that it accepts.
     pub(super) const OLDEST: Self = Self::new(1, 24);
     /// The oldest that an engine is asked in: newer engines refuse older ones.
@@ -173,6 +175,7 @@ mod tests {
         assert_eq!(split("/info"), Ok((53, "/info")));
         assert_eq!(split("/volumes/v1.20"), Ok((53, "/volumes/v1.20")));
         assert_eq!(split("/v1.41"), Ok((41, "/")));
+        assert_eq!(ApiVersion::OURS.to_string(), ApiVersion::OURS_TEXT);
         assert!(split("/v1.23/info").is_err());
         assert!(split("/v0.9/info").is_err());
     }

@@ -6,14 +6,14 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::FutureExt as _;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -43,6 +43,8 @@ const IDLE_DEADLINE: Duration = Duration::from_secs(300);
 const BODY_DEADLINE: Duration = Duration::from_secs(30);
 /// A config of the greatest size, in base 64, with room to spare.
 const MAX_BODY_BYTES: usize = 4 << 20;
+/// What is read of a body that is too large, so that its sender hears why it is refused.
+const MAX_DISCARDED_BYTES: usize = 256 << 20;
 /// Docker's own deadline for a request to the managers.
 const MANAGER_DEADLINE: Duration = Duration::from_secs(20);
 /// For requests that are being answered when the server stops.
@@ -154,42 +156,80 @@ impl Api {
     }
 }
 
-/// One request on its way to a handler.
+/// One request on its way to a handler, read whole: a client that is still writing when the answer
+/// comes would take it for a broken connection.
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) version: ApiVersion,
-    /// Without the version, as the client encoded it.
-    pub(super) path: String,
+    pub(super) method: Method,
+    /// Without the version, as the client encoded it, with its query.
+    pub(super) target: String,
     pub(super) query: Query,
-    pub(super) request: Request<Incoming>,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
 }
 
 impl Asked {
-    pub(super) fn headers(&self) -> &HeaderMap {
-        self.request.headers()
+    async fn read(
+        version: ApiVersion,
+        path: &str,
+        request: Request<Incoming>,
+    ) -> Result<Self, ApiError> {
+        let query = request.uri().query();
+        let target = match query {
+            Some(query) => format!("{path}?{query}"),
+            None => path.to_owned(),
+        };
+        let query = Query::parse(query);
+        let (parts, body) = request.into_parts();
+        let body = timeout(BODY_DEADLINE, read_body(body))
+            .await
+            .unwrap_or_else(|_| {
+                Err(ApiError::new(
+                    StatusCode::REQUEST_TIMEOUT,
+                    format!(
+                        "the request's body did not come within {} s",
+                        BODY_DEADLINE.as_secs()
+                    ),
+                ))
+            })?;
+        Ok(Self {
+            version,
+            method: parts.method,
+            target,
+            query,
+            headers: parts.headers,
+            body,
+        })
     }
+}
 
-    /// The body, which must come soon and be of moderate size.
-    pub(super) async fn body(self) -> Result<Bytes, ApiError> {
-        let body = Limited::new(self.request.into_body(), MAX_BODY_BYTES).collect();
-        match timeout(BODY_DEADLINE, body).await {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                format!("the request's body is larger than {MAX_BODY_BYTES} bytes"),
-            )),
-            Ok(Err(error)) => Err(ApiError::bad_request(format!(
-                "the request's body broke off: {error}"
-            ))),
-            Err(_) => Err(ApiError::new(
-                StatusCode::REQUEST_TIMEOUT,
-                format!(
-                    "the request's body did not come within {} s",
-                    BODY_DEADLINE.as_secs()
-                ),
-            )),
+/// Reads a body of moderate size; one that is too large is read to its end, within reason, and
+/// refused.
+async fn read_body(mut body: Incoming) -> Result<Bytes, ApiError> {
+    let mut kept = BytesMut::new();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            ApiError::bad_request(format!("the request's body broke off: {error}"))
+        })?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        length += data.len();
+        if length <= MAX_BODY_BYTES {
+            kept.extend_from_slice(&data);
+        } else if length > MAX_DISCARDED_BYTES {
+            break;
         }
     }
+    if length > MAX_BODY_BYTES {
+        return Err(ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the request's body is larger than {MAX_BODY_BYTES} bytes"),
+        ));
+    }
+    Ok(kept.freeze())
 }
 
 async fn connection(api: Arc<Api>, stream: UnixStream) {
@@ -249,67 +289,54 @@ async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Result<Response<Bo
 async fn dispatch(api: &Api, request: Request<Incoming>) -> Answer {
     let (version, path) = split_version(request.uri().path())?;
     let path = path.to_owned();
-    let asked = Asked {
-        version,
-        query: Query::parse(request.uri().query()),
-        path,
-        request,
-    };
-    match route(asked.request.method(), &asked.path) {
-        Route::Ping => info::ping(asked.request.method()),
+    let route = route(request.method(), &path);
+    if route == Route::Engine {
+        return Ok(api.engine.forward(request, version, &path).await?);
+    }
+    let asked = Asked::read(version, &path, request).await?;
+    match route {
+        Route::Ping => info::ping(&asked.method),
         Route::Version => info::version(api).await,
         Route::Info => info::info(api).await,
         Route::Events => events::stream(api, &asked).await,
         Route::Distribution => services::distribution(api, &asked).await,
         Route::SwarmInspect => swarm::inspect(api).await,
-        Route::SwarmInit => swarm::init(api, asked).await,
-        Route::SwarmJoin => swarm::join(api, asked).await,
+        Route::SwarmInit => swarm::init(api, &asked).await,
+        Route::SwarmJoin => swarm::join(api, &asked).await,
         Route::SwarmLeave => swarm::leave(api, &asked).await,
-        Route::SwarmUpdate => swarm::update(api, asked).await,
+        Route::SwarmUpdate => swarm::update(api, &asked).await,
         Route::SwarmUnlockKey => swarm::unlock_key(api).await,
         Route::SwarmUnlock => swarm::unlock(api),
         Route::NodeList => nodes::list(api, &asked).await,
         Route::NodeInspect(name) => nodes::inspect(api, &name).await,
-        Route::NodeUpdate(name) => nodes::update(api, asked, &name).await,
+        Route::NodeUpdate(name) => nodes::update(api, &asked, &name).await,
         Route::NodeRemove(name) => nodes::remove(api, &asked, &name).await,
         Route::ServiceList => services::list(api, &asked).await,
-        Route::ServiceCreate => services::create(api, asked).await,
+        Route::ServiceCreate => services::create(api, &asked).await,
         Route::ServiceInspect(name) => services::inspect(api, &asked, &name).await,
-        Route::ServiceUpdate(name) => services::update(api, asked, &name).await,
+        Route::ServiceUpdate(name) => services::update(api, &asked, &name).await,
         Route::ServiceRemove(name) => services::remove(api, &name).await,
         Route::ServiceLogs(name) => logs::of_service(api, &asked, &name).await,
         Route::TaskList => tasks::list(api, &asked).await,
         Route::TaskInspect(name) => tasks::inspect(api, &name).await,
         Route::TaskLogs(name) => logs::of_task(api, &asked, &name).await,
         Route::NetworkList => networks::list(api, &asked).await,
-        Route::NetworkCreate => networks::create(api, asked).await,
+        Route::NetworkCreate => networks::create(api, &asked).await,
         Route::NetworkPrune => networks::prune(api, &asked).await,
-        Route::NetworkInspect(name) => networks::inspect(api, asked, &name).await,
-        Route::NetworkRemove(name) => networks::remove(api, asked, &name).await,
-        Route::NetworkConnect(name) => networks::connect(api, asked, &name).await,
+        Route::NetworkInspect(name) => networks::inspect(api, &asked, &name).await,
+        Route::NetworkRemove(name) => networks::remove(api, &asked, &name).await,
+        Route::NetworkConnect(name) => networks::connect(api, &asked, &name).await,
         Route::ConfigList => configs::list(api, &asked).await,
-        Route::ConfigCreate => configs::create(api, asked).await,
+        Route::ConfigCreate => configs::create(api, &asked).await,
         Route::ConfigInspect(name) => configs::inspect(api, &name).await,
-        Route::ConfigUpdate(name) => configs::update(api, asked, &name).await,
+        Route::ConfigUpdate(name) => configs::update(api, &asked, &name).await,
         Route::ConfigRemove(name) => configs::remove(api, &name).await,
         Route::SecretList => configs::list_secrets(api).await,
         Route::SecretCreate => configs::create_secret(api).await,
         Route::SecretOne(name) => configs::no_secret(api, &name).await,
         Route::Status => reply::ok(&status::now(api)),
-        Route::Engine => hand_over(api, asked).await,
-        Route::Unknown => Err(ApiError::page_not_found()),
+        Route::Engine | Route::Unknown => Err(ApiError::page_not_found()),
     }
-}
-
-/// Hands a request to the local engine as it is.
-pub(super) async fn hand_over(api: &Api, asked: Asked) -> Answer {
-    let Asked {
-        version,
-        path,
-        request,
-        ..
-    } = asked;
-    Ok(api.engine.forward(request, version, &path).await?)
 }
 
 /// The id that the client gave, or a fresh one.
@@ -327,7 +354,6 @@ fn request_id(request: &Request<Incoming>, control: &dyn Control) -> HeaderValue
 
 /// What every answer says, the engine's too.
 fn add_headers(headers: &mut HeaderMap, standing: &Standing, id: HeaderValue) {
-    const OURS: &str = "1.53";
     let part = match standing {
         Standing::Inactive => "inactive",
         Standing::Pending => "pending",
@@ -336,7 +362,10 @@ fn add_headers(headers: &mut HeaderMap, standing: &Standing, id: HeaderValue) {
             Role::Worker => "active/worker",
         },
     };
-    headers.insert("api-version", HeaderValue::from_static(OURS));
+    headers.insert(
+        "api-version",
+        HeaderValue::from_static(ApiVersion::OURS_TEXT),
+    );
     headers.insert("ostype", HeaderValue::from_static("linux"));
     headers.insert("docker-experimental", HeaderValue::from_static("false"));
     headers.insert("swarm", HeaderValue::from_static(part));

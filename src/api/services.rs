@@ -39,10 +39,9 @@ pub(super) async fn list(api: &Api, asked: &Asked) -> Answer {
     reply::ok(&services)
 }
 
-pub(super) async fn create(api: &Api, asked: Asked) -> Answer {
-    let warnings = credential_warnings(asked.headers());
-    let body = asked.body().await?;
-    let mut spec = admit::service(admit::with_name(&body, || {
+pub(super) async fn create(api: &Api, asked: &Asked) -> Answer {
+    let warnings = credential_warnings(&asked.headers);
+    let mut spec = admit::service(admit::with_name(&asked.body, || {
         names::generated(api.control.fresh_id())
     })?)?;
     resolve_networks(api, &mut spec).await?;
@@ -69,7 +68,7 @@ pub(super) async fn inspect(api: &Api, asked: &Asked, name: &str) -> Answer {
     reply::ok(&service)
 }
 
-pub(super) async fn update(api: &Api, asked: Asked, name: &str) -> Answer {
+pub(super) async fn update(api: &Api, asked: &Asked, name: &str) -> Answer {
     let version = asked.query.version("service")?;
     let roll_back = match asked.query.get("rollback").unwrap_or_default() {
         "" => false,
@@ -86,11 +85,11 @@ pub(super) async fn update(api: &Api, asked: Asked, name: &str) -> Answer {
             "invalid registryAuthFrom: got {auth_from:?}, want spec or previous-spec"
         )));
     }
-    let warnings = credential_warnings(asked.headers());
+    let warnings = credential_warnings(&asked.headers);
     let change = if roll_back {
         ServiceChange::RollBack
     } else {
-        let mut spec = admit::service(lenient::parse(&asked.body().await?)?)?;
+        let mut spec = admit::service(lenient::parse(&asked.body)?)?;
         resolve_networks(api, &mut spec).await?;
         ServiceChange::Spec(spec)
     };
@@ -115,7 +114,7 @@ pub(super) async fn remove(api: &Api, name: &str) -> Answer {
 /// What a registry says of an image, by way of the engine. Clients only warn when it fails.
 pub(super) async fn distribution(api: &Api, asked: &Asked) -> Answer {
     let headers: HeaderMap = asked
-        .headers()
+        .headers
         .get_all(REGISTRY_AUTH)
         .iter()
         .map(|value| {
@@ -127,7 +126,7 @@ pub(super) async fn distribution(api: &Api, asked: &Asked) -> Answer {
         .collect();
     let answer = api
         .engine
-        .ask(Method::GET, &asked.path, headers, DISTRIBUTION_DEADLINE)
+        .ask(Method::GET, &asked.target, headers, DISTRIBUTION_DEADLINE)
         .await;
     match answer {
         Ok((status, value)) if status.is_success() => reply::json(status, &value),

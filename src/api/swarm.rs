@@ -16,13 +16,13 @@ pub(super) async fn inspect(api: &Api) -> Answer {
 }
 
 /// Answers the new node's id as a bare JSON string.
-pub(super) async fn init(api: &Api, asked: Asked) -> Answer {
-    let request = admit::init(&asked.body().await?)?;
+pub(super) async fn init(api: &Api, asked: &Asked) -> Answer {
+    let request = admit::init(&asked.body)?;
     reply::ok(&api.control.init(request).await?)
 }
 
-pub(super) async fn join(api: &Api, asked: Asked) -> Answer {
-    let request = admit::join(&asked.body().await?)?;
+pub(super) async fn join(api: &Api, asked: &Asked) -> Answer {
+    let request = admit::join(&asked.body)?;
     api.control.join(request).await?;
     reply::empty(StatusCode::OK)
 }
@@ -32,7 +32,7 @@ pub(super) async fn leave(api: &Api, asked: &Asked) -> Answer {
     reply::empty(StatusCode::OK)
 }
 
-pub(super) async fn update(api: &Api, asked: Asked) -> Answer {
+pub(super) async fn update(api: &Api, asked: &Asked) -> Answer {
     let version = asked.query.version("swarm")?;
     let rotate_worker = asked.query.strict_flag("rotateWorkerToken")?;
     let rotate_manager = asked.query.strict_flag("rotateManagerToken")?;
@@ -41,7 +41,7 @@ pub(super) async fn update(api: &Api, asked: Asked) -> Answer {
             "locking managers (rotateManagerUnlockKey)",
         ));
     }
-    let spec = admit::cluster(lenient::parse(&asked.body().await?)?)?;
+    let spec = admit::cluster(lenient::parse(&asked.body)?)?;
     let token = |rotate: bool| rotate.then(|| api.control.fresh_token()).transpose();
     let op = Op::UpdateCluster {
         version,

@@ -88,7 +88,10 @@ impl Failure {
     pub(crate) fn report(&self) -> String {
         let mut text = String::new();
         for line in self.message.lines() {
-            text.push_str("swarmr: ");
+            // What a line goes on with is indented.
+            if !line.starts_with(' ') {
+                text.push_str("swarmr: ");
+            }
             text.push_str(line);
             text.push('\n');
         }
@@ -146,6 +149,12 @@ impl From<ClientError> for Failure {
             .next("Look before you repeat it."),
             ClientError::Broken { .. } => Self::new(Exit::Unreachable, message),
             ClientError::TimedOut { .. } => Self::new(Exit::TimedOut, message),
+            // Docker's 503 also stands for what is refused because it would do harm.
+            ClientError::Refused {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                code: None,
+                ..
+            } if message.contains("--force") => Self::new(Exit::Conflict, message),
             ClientError::Refused { status, code, .. } => {
                 Self::new(exit_of_refusal(status, code), message)
             }

@@ -2,10 +2,12 @@
 //! commands that start, check or remove it.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
 
 use clap::Args;
 
 use super::args::Global;
+use crate::api::EngineAddress;
 
 pub(crate) const DEFAULT_SOCKET: &str = "/run/swarmr/docker.sock";
 const DEFAULT_STATE_DIR: &str = "/var/lib/swarmr";
@@ -17,8 +19,7 @@ pub struct DaemonArgs {
     pub state_dir: PathBuf,
     pub socket: PathBuf,
     pub group: String,
-    /// The engine's socket; `None` for the fake runtime.
-    pub engine: Option<PathBuf>,
+    pub engine: EngineAddress,
     pub alongside_swarm: bool,
     pub log_level: String,
     pub log_json: bool,
@@ -43,19 +44,31 @@ pub(crate) struct MachineFlags {
         env = "SWARMR_ENGINE",
         value_name = "unix://PATH|fake",
         default_value = DEFAULT_ENGINE,
-        value_parser = engine
+        value_parser = EngineAddress::from_str
     )]
-    pub(crate) engine: Engine,
+    pub(crate) engine: EngineAddress,
     /// Go on although the engine is in Docker's own swarm mode
     #[arg(long)]
     pub(crate) alongside_swarm: bool,
 }
 
 impl MachineFlags {
+    /// The engine's socket; `None` for the fake runtime.
+    pub(crate) fn engine_socket(&self) -> Option<&Path> {
+        match &self.engine {
+            EngineAddress::Unix(socket) => Some(socket),
+            EngineAddress::Fake => None,
+        }
+    }
+
+    pub(crate) fn is_default_place(&self) -> bool {
+        self.state_dir.as_os_str() == DEFAULT_STATE_DIR
+    }
+
     /// Whether these are the options of a daemon that was given none.
     pub(crate) fn is_default(&self) -> bool {
-        self.state_dir.as_os_str() == DEFAULT_STATE_DIR
-            && self.engine.as_argument() == DEFAULT_ENGINE
+        self.is_default_place()
+            && self.engine.to_string() == DEFAULT_ENGINE
             && !self.alongside_swarm
     }
 }
@@ -72,50 +85,16 @@ pub(crate) struct DaemonFlags {
     detached: bool,
 }
 
-/// Which engine runs containers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Engine {
-    Docker(PathBuf),
-    Fake,
-}
-
-impl Engine {
-    pub(crate) fn socket(&self) -> Option<&Path> {
-        match self {
-            Self::Docker(socket) => Some(socket),
-            Self::Fake => None,
-        }
-    }
-
-    /// As `--engine` takes it.
-    pub(crate) fn as_argument(&self) -> String {
-        match self {
-            Self::Docker(socket) => format!("unix://{}", socket.display()),
-            Self::Fake => "fake".to_owned(),
-        }
-    }
-}
-
 pub(crate) fn daemon_args(global: &Global, flags: DaemonFlags) -> DaemonArgs {
     DaemonArgs {
         socket: global.socket(),
-        engine: flags.machine.engine.socket().map(Path::to_owned),
+        engine: flags.machine.engine,
         state_dir: flags.machine.state_dir,
         group: flags.group,
         alongside_swarm: flags.machine.alongside_swarm,
         log_level: global.log_level.clone(),
         log_json: global.log_format == "json",
         detached: flags.detached,
-    }
-}
-
-/// `unix://PATH`, a path, or `fake`.
-fn engine(text: &str) -> Result<Engine, String> {
-    match text {
-        "fake" => Ok(Engine::Fake),
-        path => socket_path(path)
-            .map(Engine::Docker)
-            .map_err(|_| "want unix:///PATH or fake".to_owned()),
     }
 }
 
@@ -141,13 +120,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn engines_are_sockets_or_fake() {
-        assert_eq!(engine("fake"), Ok(Engine::Fake));
-        let docker = Engine::Docker("/run/d.sock".into());
-        assert_eq!(engine("unix:///run/d.sock"), Ok(docker.clone()));
-        assert_eq!(engine("/run/d.sock"), Ok(docker.clone()));
-        assert_eq!(docker.as_argument(), "unix:///run/d.sock");
-        assert!(engine("tcp://127.0.0.1:2375").is_err());
-        assert!(engine("").is_err());
+    fn sockets_are_paths_with_or_without_a_scheme() {
+        assert_eq!(socket_path("/run/s"), Ok("/run/s".into()));
+        assert_eq!(socket_path("unix:///run/s"), Ok("/run/s".into()));
+        assert!(socket_path("tcp://127.0.0.1:1").is_err());
+        assert!(socket_path("").is_err());
+        assert!(unix_host("/run/s").is_err());
     }
 }

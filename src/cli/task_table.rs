@@ -64,7 +64,16 @@ pub(crate) async fn show(
     } else {
         Names::fetch(context).await?
     };
-    let rows = rows(tasks, &names, args.no_trunc, context.now());
+    let shape = Shape {
+        // Docker's -q shows ids whole.
+        whole: args.no_trunc || args.list.quiet,
+        indented: args
+            .list
+            .format
+            .as_deref()
+            .is_none_or(|format| format.trim_start().starts_with("table")),
+    };
+    let rows = rows(tasks, &names, shape, context.now());
     context.print(&format::list(COLUMNS, &rows, args.list.wanted())?)
 }
 
@@ -114,7 +123,16 @@ impl Names {
     }
 }
 
-fn rows(tasks: Vec<Task>, names: &Names, whole: bool, now: Timestamp) -> Vec<Data> {
+/// How rows are written.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    /// Ids, images and errors are not cut.
+    whole: bool,
+    /// History stands below what replaced it.
+    indented: bool,
+}
+
+fn rows(tasks: Vec<Task>, names: &Names, shape: Shape, now: Timestamp) -> Vec<Data> {
     let mut tasks: Vec<(String, Task)> = tasks
         .into_iter()
         .map(|task| (names.task(&task), task))
@@ -130,12 +148,12 @@ fn rows(tasks: Vec<Task>, names: &Names, whole: bool, now: Timestamp) -> Vec<Dat
         .map(|(name, task)| {
             let is_history = *name == previous;
             previous.clone_from(name);
-            let shown = if is_history {
+            let shown = if is_history && shape.indented {
                 format!(" \\_ {name}")
             } else {
                 name.clone()
             };
-            row(task, shown, names, whole, now)
+            row(task, shown, names, shape.whole, now)
         })
         .collect()
 }
@@ -222,7 +240,11 @@ mod tests {
 
     fn shown(tasks: Vec<Task>, names: &Names, whole: bool) -> String {
         let now = "2026-11-23T02:30:00Z".parse().unwrap();
-        let rows = rows(tasks, names, whole, now);
+        let shape = Shape {
+            whole,
+            indented: true,
+        };
+        let rows = rows(tasks, names, shape, now);
         format::list(COLUMNS, &rows, Wanted::default()).unwrap()
     }
 

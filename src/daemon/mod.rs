@@ -32,7 +32,7 @@ use crate::state::State;
 pub use self::options::{DaemonOptions, LogFormat};
 
 /// Nice value of the daemon's threads: above ordinary work, below real time.
-const NICE: i32 = -10;
+const NICE: i32 = -5;
 /// How long connections may take to end when the daemon stops.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 

@@ -27,12 +27,13 @@ use crate::spec::{ClusterId, NodeId, Role};
 use crate::state::assignment::ManagerAddr;
 use crate::state::{State, codec};
 
-/// A leader that is lost is replaced in about 300 ms. Faster is possible on idle machines; on busy
-/// ones leaders would be taken for lost that are not.
+/// A leader that is lost is replaced in about 600 ms, election and all. Faster is possible on idle
+/// machines; on busy ones (containers start, images unpack) leaders would be taken for lost that are
+/// not, and every heartbeat costs each manager CPU while nothing happens.
 const TIMING: Timing = Timing {
-    heartbeat: Duration::from_millis(25),
-    election_min: Duration::from_millis(100),
-    election_max: Duration::from_millis(170),
+    heartbeat: Duration::from_millis(50),
+    election_min: Duration::from_millis(200),
+    election_max: Duration::from_millis(350),
 };
 /// Calls of one node that are answered at once.
 const CALLS_CONCURRENT: usize = 256;

@@ -103,7 +103,7 @@ impl Store {
                 Once::NotTaken(why) if Instant::now() >= deadline => {
                     return Err(lost.map_or_else(
                         || Unavailable::NoQuorum(format!("{}. {why}", self.no_leader())).into(),
-                        |lost| ProposeError::Unknown(lost),
+                        ProposeError::Unknown,
                     ));
                 }
                 Once::NotTaken(_) => tokio::time::sleep(RETRY_AFTER).await,

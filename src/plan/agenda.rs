@@ -25,6 +25,9 @@ pub struct Agenda {
     /// Services to look at in the next pass in any case: changes were proposed for them that may
     /// get lost, or the last pass had enough before their turn.
     unsettled: BTreeSet<ServiceId>,
+    /// Tasks were placed since the leader last came to rest: for those that still wait for a node
+    /// the reason may be another one by now.
+    placed: bool,
 }
 
 /// What one pass decided.
@@ -51,31 +54,51 @@ impl Agenda {
         let now = now.max(state.clock());
         let mut due = self.due(state, now, cluster.meta.version);
         let mut board = Board::new(state);
-        let mut plan = Plan::default();
-        while let Some(service) = due.pop_first() {
-            self.wakes.remove(&service);
-            let look = look(state, service, now, &mut board);
-            if !look.changes.is_empty() {
-                self.unsettled.insert(service);
-            }
-            if let Some(wake_at) = look.wake_at {
-                self.wakes.insert(service, wake_at);
-            }
-            plan.changes.extend(look.changes);
-            if plan.changes.len() >= ENOUGH {
-                break;
-            }
+        let mut changes = self.look_at(&mut due, state, now, &mut board);
+        if changes.is_empty() && std::mem::take(&mut self.placed) {
+            due.extend(state.unassigned().map(|task| task.service));
+            changes = self.look_at(&mut due, state, now, &mut board);
         }
         self.unsettled.extend(due);
         self.seen = state.index();
         self.cluster_version = cluster.meta.version;
-        plan.wake_at = self.wake_at();
-        plan
+        Plan {
+            changes,
+            wake_at: self.wake_at(),
+        }
     }
 
     /// When the next pass is due if nothing happens.
     pub fn wake_at(&self) -> Option<Timestamp> {
         self.wakes.values().min().copied()
+    }
+
+    /// Looks at services until there are enough changes; leaves the others in `due`.
+    fn look_at(
+        &mut self,
+        due: &mut BTreeSet<ServiceId>,
+        state: &State,
+        now: Timestamp,
+        board: &mut Board<'_>,
+    ) -> Vec<Change> {
+        let mut changes = Vec::new();
+        while changes.len() < ENOUGH
+            && let Some(service) = due.pop_first()
+        {
+            let look = look(state, service, now, board);
+            if !look.changes.is_empty() {
+                self.unsettled.insert(service);
+            }
+            match look.wake_at {
+                Some(wake_at) => self.wakes.insert(service, wake_at),
+                None => self.wakes.remove(&service),
+            };
+            changes.extend(look.changes);
+        }
+        self.placed |= changes
+            .iter()
+            .any(|change| matches!(change, Change::Assign { .. }));
+        changes
     }
 
     fn due(&mut self, state: &State, now: Timestamp, cluster_version: u64) -> BTreeSet<ServiceId> {

@@ -84,10 +84,6 @@ impl<'a> Desk<'a> {
         self.tasks.values()
     }
 
-    pub(super) fn task(&self, id: TaskId) -> Option<&Arc<Task>> {
-        self.tasks.get(&id)
-    }
-
     /// The tasks of a slot, oldest first.
     pub(super) fn in_slot(&self, slot: Slot) -> impl DoubleEndedIterator<Item = &Arc<Task>> {
         self.slots
@@ -191,42 +187,38 @@ impl<'a> Desk<'a> {
 
     /// A task for a slot that has none.
     pub(super) fn create(&mut self, slot: Slot, spec_version: u64, gate: Gate) {
-        let desired = if gate == Gate::default() {
-            DesiredState::Running
-        } else {
-            DesiredState::Ready
-        };
-        let new = NewTask {
-            id: TaskId::from_bits(self.ids.next_bits()),
-            service: self.service.id,
-            slot,
+        let successor = Successor {
             spec_version,
-            desired,
             gate,
+            in_rollout: false,
             restarts: Restarts::default(),
         };
-        self.lay_out(&new);
+        let new = self.new_task(slot, successor);
         self.changes.push(Change::CreateTask(new));
     }
 
     /// A task that takes another's place in its slot.
     pub(super) fn replace(&mut self, old: &Task, old_desired: DesiredState, new: Successor) {
-        let new = NewTask {
-            id: TaskId::from_bits(self.ids.next_bits()),
-            service: self.service.id,
-            slot: old.slot,
-            spec_version: new.spec_version,
-            desired: new.desired,
-            gate: new.gate,
-            restarts: new.restarts,
-        };
-        self.lay_out(&new);
+        let new = self.new_task(old.slot, new);
         self.lower(old.id, old_desired);
         self.changes.push(Change::ReplaceTask {
             old: old.id,
             old_desired: old.desired.max(old_desired),
             new,
         });
+    }
+
+    /// What must have stopped before a task may start that takes this one's place: this one, if
+    /// its node can still tell, or what it waited for itself.
+    pub(super) fn still_stopping(&self, old: &Task) -> Option<TaskId> {
+        let stops = |task: &Task| task.occupies_node() && !self.is_lost(task);
+        if stops(old) {
+            return Some(old.id);
+        }
+        self.in_slot(old.slot)
+            .rev()
+            .find(|task| !task.is_wanted() && stops(task))
+            .map(|task| task.id)
     }
 
     pub(super) fn assign(&mut self, id: TaskId, node: NodeId, board: &mut Board<'_>) {
@@ -308,10 +300,26 @@ impl<'a> Desk<'a> {
         }
     }
 
-    fn lay_out(&mut self, new: &NewTask) {
+    fn new_task(&mut self, slot: Slot, successor: Successor) -> NewTask {
+        let desired = if successor.gate == Gate::default() {
+            DesiredState::Running
+        } else {
+            DesiredState::Ready
+        };
+        let new = NewTask {
+            id: TaskId::from_bits(self.ids.next_bits()),
+            service: self.service.id,
+            slot,
+            spec_version: successor.spec_version,
+            desired,
+            gate: successor.gate,
+            in_rollout: successor.in_rollout,
+            restarts: successor.restarts,
+        };
         let task = Task::new(new.clone(), Meta::new(self.state.index(), self.now));
-        self.slots.entry(task.slot).or_default().push(task.id);
+        self.slots.entry(slot).or_default().push(task.id);
         self.tasks.insert(task.id, Arc::new(task));
+        new
     }
 
     fn lower(&mut self, id: TaskId, desired: DesiredState) {
@@ -326,12 +334,12 @@ impl<'a> Desk<'a> {
     }
 }
 
-/// What a task is replaced by.
+/// What a task is replaced by. It starts at once if its gate is open from the beginning.
 #[derive(Debug)]
 pub(super) struct Successor {
     pub(super) spec_version: u64,
-    pub(super) desired: DesiredState,
     pub(super) gate: Gate,
+    pub(super) in_rollout: bool,
     pub(super) restarts: Restarts,
 }
 

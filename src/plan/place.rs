@@ -169,7 +169,7 @@ impl<'a> Field<'a> {
 /// What a service has on one node.
 #[derive(Debug, Clone, Copy, Default)]
 struct Tally {
-    /// Wanted tasks.
+    /// Wanted tasks, but those that a newer one is about to take the place of.
     own: u64,
     /// Tasks that the board counts as active.
     counted: u64,
@@ -193,7 +193,7 @@ impl Tally {
 
     fn count(&mut self, desk: &Desk<'_>, task: &Task, spec_version: u64) {
         self.counted += u64::from(is_counted(desk, task));
-        if task.is_wanted() && !task.has_ended() {
+        if task.is_wanted() && !task.has_ended() && !is_on_its_way_out(desk, task) {
             self.own += 1;
         }
         let failed = matches!(task.status.state, TaskState::Failed | TaskState::Rejected);
@@ -213,6 +213,14 @@ fn is_counted(desk: &Desk<'_>, task: &Task) -> bool {
         Some(was) => was.is_wanted() && !was.has_ended() && !task.has_ended(),
         None => true,
     }
+}
+
+/// Start-first: a newer task of the slot is there already.
+fn is_on_its_way_out(desk: &Desk<'_>, task: &Task) -> bool {
+    desk.in_slot(task.slot)
+        .rev()
+        .take_while(|newer| newer.id != task.id)
+        .any(|newer| newer.is_wanted() && !newer.has_ended())
 }
 
 fn tallies(desk: &Desk<'_>, spec_version: u64) -> BTreeMap<NodeId, Tally> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::desk::{Desk, Successor};
 use crate::spec::policy::RestartCondition;
-use crate::spec::{Availability, Nanos, RestartPolicy, Timestamp};
+use crate::spec::{Nanos, RestartPolicy, Timestamp};
 use crate::state::Task;
 use crate::state::task::{DesiredState, Gate, Restarts, Slot, TaskState};
 
@@ -19,24 +19,19 @@ pub(super) fn repair(desk: &mut Desk<'_>, slots: &[Slot]) {
 fn repair_slot(desk: &mut Desk<'_>, slot: Slot) {
     let wanted = desk.wanted(slot);
     for task in &wanted {
-        let ended = task.has_ended();
-        let loss = loss(desk, task).filter(|_| !ended);
-        if !ended && loss.is_none() {
+        let policy = desk.restart_policy_of(task);
+        let (again, successor) = if task.has_ended() {
+            (allows_another(task, &policy), restarted(desk, task))
+        } else if has_lost_node(desk, task) {
+            (moves(task, &policy), moved(desk, task))
+        } else {
             continue;
-        }
-        let again = match loss {
-            Some(_) => moves(task, &desk.restart_policy_of(task)),
-            None => allows_another(task, &desk.restart_policy_of(task)),
         };
-        if !again || has_stand_in(desk, &wanted, task) {
+        if again && !has_stand_in(desk, &wanted, task) {
+            desk.replace(task, DesiredState::Shutdown, successor);
+        } else {
             desk.set_desired(task.id, DesiredState::Shutdown);
-            continue;
         }
-        let successor = match loss {
-            Some(loss) => moved(desk, task, loss),
-            None => restarted(desk, task),
-        };
-        desk.replace(task, DesiredState::Shutdown, successor);
     }
 }
 
@@ -65,36 +60,21 @@ pub(super) fn fill(desk: &mut Desk<'_>, slot: Slot) {
     let spec_version = newest.map_or(desk.service.spec_version, |newest| {
         desk.successor_version(newest)
     });
-    let stopping = desk.in_slot(slot).rev().find(|task| {
-        !task.has_ended() && task.desired == DesiredState::Shutdown && !desk.is_lost(task)
-    });
+    let after = newest.and_then(|newest| desk.still_stopping(newest));
     let gate = Gate {
         not_before: None,
-        after: stopping.map(|task| task.id),
+        after,
     };
     desk.create(slot, spec_version, gate);
 }
 
-/// How a running task lost its node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Loss {
-    /// The node is gone or silent: there is nothing to wait for.
-    Node,
-    /// The node is being drained: the task stops in good order.
-    Drain,
-}
-
-/// A global service's tasks do not move, so they are not lost in this sense.
-fn loss(desk: &Desk<'_>, task: &Task) -> Option<Loss> {
+/// Whether a task cannot stay on its node: that is gone, silent or being drained. A global
+/// service's tasks do not move, so they are not lost in this sense.
+fn has_lost_node(desk: &Desk<'_>, task: &Task) -> bool {
     let (Slot::Replica(_), Some(node)) = (task.slot, task.node) else {
-        return None;
+        return false;
     };
-    match desk.state.node(node) {
-        None => Some(Loss::Node),
-        Some(node) if node.is_down() => Some(Loss::Node),
-        Some(node) if node.spec.availability == Availability::Drain => Some(Loss::Drain),
-        Some(_) => None,
-    }
+    desk.state.node(node).is_none_or(|node| !node.keeps_tasks())
 }
 
 /// Whether another task of the slot makes a successor needless: one of the wanted spec, or any if
@@ -108,7 +88,7 @@ fn has_stand_in(desk: &Desk<'_>, wanted: &[Arc<Task>], task: &Task) -> bool {
     wanted
         .iter()
         .filter(|other| other.id != task.id && !other.has_ended())
-        .filter(|other| loss(desk, other).is_none())
+        .filter(|other| !has_lost_node(desk, other))
         .any(|other| paused || !clean || desk.is_clean(other))
 }
 
@@ -162,14 +142,25 @@ fn restarted(desk: &Desk<'_>, task: &Task) -> Successor {
     let ended_at = task.status.applied_at;
     let spec_version = desk.successor_version(task);
     let not_before = Some(ended_at + policy.delay()).filter(|start| *start > desk.now);
-    // The task that this one waited for may still be there.
-    let after = task.gate.after.filter(|after| still_there(desk, *after));
-    let restarts = if spec_version == task.spec_version {
+    let restarts = if keeps_count(desk, task, spec_version) {
         counted(&task.restarts, ended_at, &policy)
     } else {
         Restarts::default()
     };
-    successor(spec_version, Gate { not_before, after }, restarts)
+    Successor {
+        spec_version,
+        gate: Gate {
+            not_before,
+            after: desk.still_stopping(task),
+        },
+        in_rollout: false,
+        restarts,
+    }
+}
+
+/// Attempts count for the same spec only; one that means the same is the same.
+fn keeps_count(desk: &Desk<'_>, task: &Task, spec_version: u64) -> bool {
+    spec_version == task.spec_version || desk.is_clean(task)
 }
 
 fn counted(restarts: &Restarts, at: Timestamp, policy: &RestartPolicy) -> Restarts {
@@ -186,37 +177,21 @@ fn counted(restarts: &Restarts, at: Timestamp, policy: &RestartPolicy) -> Restar
 }
 
 /// The same attempt on another node: it is nobody's failure, so nothing is counted and no delay
-/// applies. What waited for another task's place goes on waiting for it.
-fn moved(desk: &Desk<'_>, task: &Task, loss: Loss) -> Successor {
+/// applies, and what was in flight still is.
+fn moved(desk: &Desk<'_>, task: &Task) -> Successor {
     let spec_version = desk.successor_version(task);
-    let restarts = if spec_version == task.spec_version {
+    let restarts = if keeps_count(desk, task, spec_version) {
         task.restarts.clone()
     } else {
         Restarts::default()
     };
-    let after = match loss {
-        Loss::Drain => Some(task.id),
-        Loss::Node => task.gate.after.filter(|_| task.running_since.is_none()),
-    };
-    let not_before = task.gate.not_before.filter(|start| *start > desk.now);
-    successor(spec_version, Gate { not_before, after }, restarts)
-}
-
-fn successor(spec_version: u64, gate: Gate, restarts: Restarts) -> Successor {
-    let desired = if gate == Gate::default() {
-        DesiredState::Running
-    } else {
-        DesiredState::Ready
-    };
     Successor {
         spec_version,
-        desired,
-        gate,
+        gate: Gate {
+            not_before: task.gate.not_before.filter(|start| *start > desk.now),
+            after: desk.still_stopping(task),
+        },
+        in_rollout: task.in_rollout && task.running_since.is_none(),
         restarts,
     }
-}
-
-fn still_there(desk: &Desk<'_>, id: crate::spec::TaskId) -> bool {
-    desk.task(id)
-        .is_some_and(|task| !task.is_wanted() && !task.has_ended() && !desk.is_lost(task))
 }

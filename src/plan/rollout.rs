@@ -2,8 +2,7 @@
 //! policy allows.
 //!
 //! What is in flight is read off the tasks themselves, so that a new leader sees what the old one
-//! saw. A task that took a place in a rollout names its predecessor in its gate, is its slot's
-//! first attempt, and is younger than the rollout.
+//! saw: a task that took another's place in a step says so, and when it came to run.
 
 use std::sync::Arc;
 
@@ -45,9 +44,6 @@ pub(super) fn step(desk: &mut Desk<'_>, slots: &[Slot]) {
     let policy = policy(desk);
     let (mut dirty, mut in_flight, mut delays) = (Vec::new(), Vec::new(), Vec::new());
     for slot in slots {
-        if !is_open(desk, *slot) {
-            continue;
-        }
         match stand(desk, *slot, &policy) {
             Standing::Done => {}
             Standing::InFlight(task) => in_flight.push(task),
@@ -55,7 +51,10 @@ pub(super) fn step(desk: &mut Desk<'_>, slots: &[Slot]) {
                 desk.wake(until);
                 delays.push(until);
             }
-            Standing::Dirty(task) => dirty.push(task),
+            Standing::Dirty(task) if is_open(desk, *slot) => dirty.push(task),
+            // Its turn comes when its node takes tasks again.
+            Standing::Dirty(task) if is_in_flight(&task) => in_flight.push(task.id),
+            Standing::Dirty(_) => {}
         }
     }
     if let Some(rollout) = desk.rollout.as_mut()
@@ -137,20 +136,20 @@ fn stand_dirty(desk: &mut Desk<'_>, slot: Slot, wanted: &[Arc<Task>]) -> Standin
     Standing::Dirty(old.clone())
 }
 
-/// How far a slot's wanted task is, if it came with this rollout.
+/// How far a slot's wanted task is, if it came with a rollout.
 fn progress(desk: &Desk<'_>, task: &Task, delay: Nanos) -> Standing {
+    if is_in_flight(task) {
+        return Standing::InFlight(task.id);
+    }
+    let first = task.in_rollout && task.restarts.count == 0;
     let started_at = desk.rollout.as_ref().map(|rollout| rollout.started_at);
     if started_at.is_none_or(|started_at| task.meta.created_at <= started_at) {
         return Standing::Done;
     }
-    let first = task.restarts.count == 0 && task.gate.after.is_some();
     let free_at = if first && task.has_ended() {
         task.status.applied_at + delay
     } else if first {
-        match task.running_since {
-            Some(since) => since + delay,
-            None => return Standing::InFlight(task.id),
-        }
+        task.running_since.unwrap_or(desk.now) + delay
     } else if task.restarts.count == 1 && task.running_since.is_none() {
         // The first attempt failed when this one was made; the delay runs from there.
         task.meta.created_at + delay
@@ -168,40 +167,46 @@ fn progress(desk: &Desk<'_>, task: &Task, delay: Nanos) -> Standing {
 /// replacing them takes nothing away.
 fn take(desk: &mut Desk<'_>, mut dirty: Vec<Arc<Task>>, busy: usize, policy: &UpdatePolicy) {
     dirty.sort_by_key(|task| (task.status.state == TaskState::Running, task.slot));
-    let mut room = policy.parallelism.map_or(u64::MAX, |parallelism| {
-        parallelism.saturating_sub(busy as u64)
-    });
+    let (taken, dirty): (Vec<_>, Vec<_>) = dirty.into_iter().partition(|old| is_in_flight(old));
+    let busy = (busy + taken.len()) as u64;
+    let mut room = policy
+        .parallelism
+        .map_or(u64::MAX, |parallelism| parallelism.saturating_sub(busy));
+    // A former rollout took these slots; they stay in flight.
+    for old in taken {
+        replace(desk, &old, policy.order, true);
+    }
     for old in dirty {
-        // One that has no node and took no place from another costs nobody anything.
-        let free = old.node.is_none() && old.gate.after.is_none();
+        // What has no node, and took no place from another, costs nobody anything.
+        let free = old.node.is_none() && !old.in_rollout;
         if free || room > 0 {
-            replace(desk, &old, policy.order);
+            replace(desk, &old, policy.order, !free);
             room = room.saturating_sub(u64::from(!free));
         }
     }
 }
 
-fn replace(desk: &mut Desk<'_>, old: &Task, order: UpdateOrder) {
-    let spec_version = desk.service.spec_version;
-    let start_first = order == UpdateOrder::StartFirst && old.status.state == TaskState::Running;
-    let in_place = old.node.is_some() || old.gate.after.is_some();
+/// Whether a task took another's place in a rollout and has not come to run.
+fn is_in_flight(task: &Task) -> bool {
+    task.in_rollout && task.restarts.count == 0 && task.running_since.is_none() && !task.has_ended()
+}
+
+fn replace(desk: &mut Desk<'_>, old: &Task, order: UpdateOrder, in_rollout: bool) {
+    let serves = old.is_wanted() && old.status.state == TaskState::Running;
+    let start_first = order == UpdateOrder::StartFirst && serves && !desk.is_lost(old);
+    let (old_desired, after) = if start_first {
+        (old.desired, None)
+    } else {
+        (DesiredState::Shutdown, desk.still_stopping(old))
+    };
     let successor = Successor {
-        spec_version,
-        desired: if start_first || !in_place {
-            DesiredState::Running
-        } else {
-            DesiredState::Ready
-        },
+        spec_version: desk.service.spec_version,
         gate: Gate {
             not_before: None,
-            after: in_place.then_some(old.id),
+            after,
         },
+        in_rollout,
         restarts: Restarts::default(),
-    };
-    let old_desired = if start_first && old.is_wanted() {
-        old.desired
-    } else {
-        DesiredState::Shutdown
     };
     desk.replace(old, old_desired, successor);
 }

@@ -472,6 +472,8 @@ impl State {
             .collect();
         self.services.insert(id, Arc::new(service));
         self.settle_gateways(&networks);
+        // It may hold addresses or ports now that others wait for, or have given some back.
+        self.touch_waiting(index);
         self.touched.service(id, index);
     }
 

@@ -86,7 +86,8 @@ impl State {
             .services
             .get(&new.service)
             .is_some_and(|service| service.specs.contains_key(&new.spec_version));
-        if !known || self.tasks.contains_key(&new.id) {
+        let wanted = new.desired <= DesiredState::Running;
+        if !known || !wanted || self.tasks.contains_key(&new.id) {
             return false;
         }
         let task = Task::new(new, Meta::new(index, at));
@@ -342,6 +343,7 @@ impl Task {
             reserved: Reserved::default(),
             running_since: None,
             gate: new.gate,
+            in_rollout: new.in_rollout,
             restarts: new.restarts,
             waiting: None,
         }

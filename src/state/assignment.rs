@@ -326,6 +326,8 @@ fn assigned_task(task: &Task, drained: &BTreeSet<TaskId>) -> AssignedTask {
         slot: task.slot,
         spec_version: task.spec_version,
         want: match task.desired {
+            // A task never runs again, whatever is still wanted of it.
+            DesiredState::Ready | DesiredState::Running if task.has_ended() => Want::Stopped,
             DesiredState::Ready => Want::Ready,
             DesiredState::Running => Want::Running,
             DesiredState::Shutdown | DesiredState::Remove

@@ -211,6 +211,8 @@ pub struct NewTask {
     pub spec_version: u64,
     pub desired: super::task::DesiredState,
     pub gate: Gate,
+    #[serde(default)]
+    pub in_rollout: bool,
     pub restarts: Restarts,
 }
 

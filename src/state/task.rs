@@ -31,6 +31,9 @@ pub struct Task {
     pub running_since: Option<Timestamp>,
     /// What must have happened before a prepared task may start.
     pub gate: Gate,
+    /// Took another task's place in a step of a rollout: its slot is in flight until it runs.
+    #[serde(default)]
+    pub in_rollout: bool,
     /// Earlier attempts of the same slot at the same spec.
     pub restarts: Restarts,
     /// Why it has not got further; `None` when nothing holds it.
@@ -149,8 +152,7 @@ pub struct Attachment {
 pub struct Gate {
     /// The restart delay.
     pub not_before: Option<Timestamp>,
-    /// The task of the same slot that it takes the place of. It must have stopped, unless the new
-    /// one was wanted running from the start (start-first).
+    /// The task of the same slot that must have stopped (stop-first).
     pub after: Option<TaskId>,
 }
 

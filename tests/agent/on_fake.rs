@@ -590,3 +590,19 @@ async fn hundreds_of_tasks_come_and_go() {
     .await;
     agent.close().await;
 }
+
+#[tokio::test]
+async fn a_task_that_waits_for_an_absent_engine_says_so_and_runs_when_it_is_there() {
+    let (mut node, task) = Node::with_task("web:1");
+    node.engine.go_down(true);
+    let agent = node.start();
+    agent.assign(node.fixture.assignment());
+    let waiting = eventually("the reason is told", async || {
+        report_of(&agent, task).filter(|report| report.err.contains("does not answer"))
+    })
+    .await;
+    assert_eq!(waiting.state, TaskState::Accepted);
+    node.engine.come_back();
+    reaches(&agent, task, TaskState::Running).await;
+    agent.close().await;
+}

@@ -4,6 +4,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
+use swarmr::api::EngineAddress;
 use swarmr::spec::NodeId;
 use swarmr::state::node::NodeState;
 use tokio::time::timeout;
@@ -190,6 +191,24 @@ async fn the_past_is_told_to_who_asks_and_ends_where_he_says() {
         "b"
     );
     assert_eq!(past.next().await, None);
+}
+
+#[tokio::test]
+async fn what_was_there_before_the_server_is_no_news() {
+    let recorded = Recorded::load("api-1.41");
+    let control = FakeControl::outside();
+    let server = Server::start(control, EngineAddress::Fake);
+    // As a manager that starts does: from nothing to a state with objects of long ago.
+    let former = FakeControl::manager(&recorded);
+    former.add_worker(NodeId::from_bits(5), "eco2");
+    server.control.take_over(&former);
+    server
+        .post("/configs/create", &json!({"Name": "c", "Data": "Yw=="}))
+        .await
+        .expect(201);
+    let mut listener = Listener::at(&server, "?since=0").await;
+    let first = listener.next().await.unwrap();
+    assert_eq!(first["Type"], "config", "{first}");
 }
 
 #[tokio::test]

@@ -68,6 +68,14 @@ impl FakeControl {
         control
     }
 
+    /// Goes on from where another manager stopped, once its state has been seen.
+    pub(crate) fn take_over(&self, other: &Self) {
+        *lock(&self.state) = State::clone(&other.state());
+        self.publisher.send_replace(other.state());
+        self.set_standing(lock(&other.standing).clone());
+        self.set_consensus(lock(&other.consensus).clone());
+    }
+
     pub(crate) fn set_standing(&self, standing: Standing) {
         *lock(&self.standing) = standing;
     }
@@ -144,6 +152,7 @@ impl FakeControl {
                 desired,
                 gate: Gate::default(),
                 restarts: Restarts::default(),
+                in_rollout: false,
             }),
             Change::Assign { task: id, node },
         ]));

@@ -1,12 +1,17 @@
 //! The HTTP surface, asked over its own unix socket by a plain client and by the docker CLI.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests end the test where they cannot go on, as the tests do"
+)]
+
 mod bad_input;
 mod conformance;
 mod docker_cli;
 mod events;
-mod fake_control;
+pub(crate) mod fake_control;
 mod fake_engine;
-mod harness;
+pub(crate) mod harness;
 mod pass_through;
 mod requests;
 mod status;

@@ -16,8 +16,17 @@ fn cluster(hosts: u8) -> Result<Hosts> {
     let hosts = Hosts::with_engines(&Setup::swarmr(hosts, env!("CARGO_BIN_EXE_swarmr")))?;
     hosts.each(|host| host.start_daemon(&[]))?;
     let first = &hosts[0];
-    first.docker_on_swarmr(&["swarm", "init", "--advertise-addr", &first.address().to_string()])?.ok()?;
-    let token = first.docker_on_swarmr(&["swarm", "join-token", "-q", "manager"])?.ok()?;
+    first
+        .docker_on_swarmr(&[
+            "swarm",
+            "init",
+            "--advertise-addr",
+            &first.address().to_string(),
+        ])?
+        .ok()?;
+    let token = first
+        .docker_on_swarmr(&["swarm", "join-token", "-q", "manager"])?
+        .ok()?;
     let manager = format!("{}:2377", first.address());
     for host in hosts.iter().skip(1) {
         host.docker_on_swarmr(&["swarm", "join", "--token", token.trim(), &manager])
@@ -29,9 +38,16 @@ fn cluster(hosts: u8) -> Result<Hosts> {
 
 /// Waits until `service` has that many running containers, on all hosts together.
 fn running(hosts: &Hosts, service: &str, count: usize) -> Result<Vec<usize>> {
-    eventually(&format!("{count} containers of {service}"), PATIENCE, || {
-        let each = hosts.iter().map(|host| Ok(host.service_containers(service)?.len())).collect::<Result<Vec<_>>>()?;
-        ensure!(each.iter().sum::<usize>() == count, "{each:?} run");
-        Ok(each)
-    })
+    eventually(
+        &format!("{count} containers of {service}"),
+        PATIENCE,
+        || {
+            let each = hosts
+                .iter()
+                .map(|host| Ok(host.service_containers(service)?.len()))
+                .collect::<Result<Vec<_>>>()?;
+            ensure!(each.iter().sum::<usize>() == count, "{each:?} run");
+            Ok(each)
+        },
+    )
 }

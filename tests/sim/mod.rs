@@ -5,6 +5,8 @@
 
 mod agents;
 mod goldens;
+mod history;
+mod properties;
 
 mod script;
 mod show;

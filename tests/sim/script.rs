@@ -14,7 +14,7 @@
 //! advance LENGTH                     silently
 //! watch NAME LENGTH                  one line whenever the service's slots change
 //! leader crash                       another manager takes over
-//! show · history NAME · nodes
+//! show · history NAME · nodes · count
 //! ```
 
 use std::collections::BTreeMap;
@@ -100,7 +100,11 @@ impl Script {
             }
             ["fail", name] => return self.end(name, TaskState::Failed),
             ["complete", name] => return self.end(name, TaskState::Complete),
-            ["history", "limit", limit] => self.limit_history(limit),
+            ["history", "limit", limit] => {
+                let limit = limit.parse().expect("a whole number");
+                self.world.limit_history(limit);
+                Reply::Done
+            }
             ["advance", time] => {
                 self.world.advance(length(time), |_| {});
                 return String::new();
@@ -114,6 +118,7 @@ impl Script {
             }
             ["show"] => return self.titled(World::show),
             ["nodes"] => return self.world.nodes(),
+            ["count"] => return self.world.count(),
             ["history", name] => return self.titled(|world| world.history(name)),
             _ => panic!("no such command: {command}"),
         };
@@ -225,19 +230,6 @@ impl Script {
         } else {
             format!("{name} does not run\n")
         }
-    }
-
-    fn limit_history(&mut self, limit: &str) -> Reply {
-        let cluster = self.world.state.cluster().expect("a cluster");
-        let (version, mut spec) = (cluster.meta.version, cluster.spec.clone());
-        spec.orchestration.task_history_retention_limit =
-            Some(limit.parse().expect("a whole number"));
-        self.world.propose(Op::UpdateCluster {
-            version,
-            spec: Box::new(spec),
-            worker_token: None,
-            manager_token: None,
-        })
     }
 
     fn watch(&mut self, name: &str, time: &str) -> String {

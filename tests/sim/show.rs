@@ -63,8 +63,14 @@ impl World {
                 .iter()
                 .map(|(label, value)| format!("{label}={value}"))
                 .collect();
+            let stopping = usage.present - usage.active;
+            let stopping = if stopping == 0 {
+                String::new()
+            } else {
+                format!("+{stopping} stopping ")
+            };
             let line = format!(
-                "{:<4} {:<8} {:<7} {} tasks {}",
+                "{:<4} {:<8} {:<7} {} tasks {stopping}{}",
                 node.description.hostname,
                 format!("{:?}", node.status.state).to_lowercase(),
                 node.spec.availability.to_string(),
@@ -74,6 +80,11 @@ impl World {
             let _ = writeln!(text, "{}", line.trim_end());
         }
         text
+    }
+
+    /// How many tasks are remembered, in whatever state.
+    pub(super) fn count(&self) -> String {
+        format!("{} tasks\n", self.state.task_count())
     }
 
     /// One line: the slots of a service with the tasks that have not ended.

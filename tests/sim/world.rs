@@ -114,8 +114,21 @@ impl World {
         for _ in 0..PASSES {
             let plan = self.agenda.pass(&self.state, self.now);
             let changes = plan.changes.clone();
+            // Looking at what changed finds what looking at everything finds.
+            let whole = Agenda::new_leader().pass(&self.state, self.now);
+            let decisions = |changes: &[Change]| -> Vec<Change> {
+                let reason = |change: &Change| matches!(change, Change::SetWaiting { .. });
+                let all = changes.iter().filter(|change| !reason(change));
+                all.cloned().collect()
+            };
+            assert_eq!(
+                decisions(&changes),
+                decisions(&whole.changes),
+                "an agenda that has missed something"
+            );
             self.last.push(plan.clone());
             if changes.is_empty() {
+                assert_eq!(whole.changes, [], "an agenda that has missed a reason");
                 let violations = check_slots(&self.state);
                 assert!(violations.is_empty(), "{violations:#?}");
                 return;

@@ -110,7 +110,9 @@ fn read_from_disk(path: &Path, last: bool) -> io::Result<(File, Vec<u8>)> {
     let mut file = OpenOptions::new().read(true).write(true).open(path)?;
     if last {
         file.sync_all()?;
-        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+        if let Err(error) = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed) {
+            tracing::debug!(%error, "the page cache stays as it is");
+        }
     }
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;

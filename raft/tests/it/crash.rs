@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::support::{CALM, Cluster, encode};
@@ -24,11 +24,12 @@ async fn acknowledged_writes_survive_that_all_members_are_dropped_and_started_ag
     let rounds = 8;
     for round in 1..=rounds {
         let stop = Arc::new(AtomicBool::new(false));
+        let written = Arc::new(AtomicU64::new(0));
         let leader = cluster.leader().await;
         let raft = cluster.nodes[&leader].raft.clone();
         let writers: Vec<_> = (0..KEYS)
             .map(|key| {
-                let (raft, stop) = (raft.clone(), stop.clone());
+                let (raft, stop, written) = (raft.clone(), stop.clone(), written.clone());
                 tokio::spawn(async move {
                     let mut last = None;
                     for value in round * 1_000_000.. {
@@ -38,16 +39,19 @@ async fn acknowledged_writes_survive_that_all_members_are_dropped_and_started_ag
                             break;
                         }
                         last = Some(value);
+                        written.fetch_add(1, Ordering::Relaxed);
                     }
                     (key, last)
                 })
             })
             .collect();
-        let enough = raft.status().applied.unwrap_or(0) + 300;
-        cluster
-            .until(leader, |status| status.applied >= Some(enough))
-            .await;
         drop(raft);
+        // They also end when leadership is lost, which happens on a very busy machine.
+        while written.load(Ordering::Relaxed) < 300
+            && !writers.iter().all(|writer| writer.is_finished())
+        {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
         for id in 1..=3 {
             cluster.kill(id);
         }
@@ -97,7 +101,8 @@ fn acknowledged_writes_survive_kill_9_of_all_members() {
                 }
                 Some("ready") => {
                     for (key, value) in &acknowledged {
-                        assert!(seen[key] >= *value, "key {key}, round {round}");
+                        let found = seen.get(key).copied().unwrap_or(0);
+                        assert!(found >= *value, "key {key}, round {round}");
                         checked += 1;
                     }
                 }
@@ -146,16 +151,17 @@ async fn write_for_ever(dir: PathBuf) {
         println!("found {key} {value}");
     }
     println!("ready");
-    let leader = cluster.leader().await;
-    let raft = cluster.nodes[&leader].raft.clone();
+    let cluster = Arc::new(cluster);
     let writers: Vec<_> = (0..KEYS)
         .map(|key| {
-            let raft = raft.clone();
+            let cluster = cluster.clone();
             let first = values.get(&key).map_or(1, |value| value + 1);
             tokio::spawn(async move {
+                let mut raft = cluster.nodes[&cluster.leader().await].raft.clone();
                 for value in first.. {
                     if raft.propose(encode(key, value)).await.is_err() {
-                        return;
+                        raft = cluster.nodes[&cluster.leader().await].raft.clone();
+                        continue;
                     }
                     let mut out = std::io::stdout().lock();
                     writeln!(out, "acknowledged {key} {value}").unwrap();
@@ -167,5 +173,4 @@ async fn write_for_ever(dir: PathBuf) {
     for writer in writers {
         writer.await.unwrap();
     }
-    tokio::time::sleep(Duration::from_secs(1)).await;
 }

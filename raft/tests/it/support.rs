@@ -27,7 +27,7 @@ pub(crate) const CALM: Timing = Timing {
 };
 
 /// Longest wait for anything that must come.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a test sees of a machine.
 #[derive(Debug, Default)]
@@ -317,18 +317,45 @@ impl Cluster {
     /// Starts a member and makes it a voter.
     pub(crate) async fn join(&mut self, id: MemberId) {
         self.start(id).await;
+        self.change(|raft| async move { raft.add_member(member(id), PATIENCE).await })
+            .await;
+    }
+
+    /// Makes a change through whoever leads, as often as it takes on a machine so busy that
+    /// leaders come and go. Returns who led at last.
+    pub(crate) async fn change<F>(&self, change: impl Fn(Raft) -> F) -> MemberId
+    where
+        F: Future<Output = Result<(), MembershipError>>,
+    {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let leader = self.leader().await;
-            match self.nodes[&leader]
-                .raft
-                .add_member(member(id), PATIENCE)
-                .await
-            {
-                Ok(()) => return,
-                Err(error) => assert!(Instant::now() < deadline, "{error}"),
-            }
+            let error = match change(self.nodes[&leader].raft.clone()).await {
+                Ok(()) => return leader,
+                Err(error) => error,
+            };
+            let passing = matches!(
+                error,
+                MembershipError::NotLeader { .. }
+                    | MembershipError::NoQuorum
+                    | MembershipError::Unknown
+                    | MembershipError::NotCaughtUp(_)
+                    | MembershipError::TransferFailed
+                    | MembershipError::WouldLoseQuorum { .. }
+            );
+            assert!(passing && Instant::now() < deadline, "{error}");
         }
+    }
+
+    /// Takes a member out; it is fine if an earlier try has done it. Returns who led at last.
+    pub(crate) async fn remove(&self, id: MemberId) -> MemberId {
+        self.change(|raft| async move {
+            match raft.remove_member(id).await {
+                Err(MembershipError::UnknownMember(_)) => Ok(()),
+                result => result,
+            }
+        })
+        .await
     }
 
     /// Ends a member without a word, as a crash would.

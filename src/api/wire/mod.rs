@@ -4,6 +4,7 @@
 //! and the CLI read them. They follow what engines were recorded to answer, field by field, not the
 //! published schema, which leaves out fields that clients depend on.
 
+pub mod attachment;
 pub mod certificate;
 pub mod cluster;
 pub mod config;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Meta;
-use super::network::AttachedNetwork;
+use super::attachment::AttachedNetwork;
 use crate::spec::nullable::{is_default, nullable};
 use crate::spec::service::{Labels, PortConfig, PublishMode};
 use crate::spec::{NodeId, ServiceId, TaskId, TaskSpec, Timestamp};
@@ -126,7 +126,7 @@ pub fn render(task: &state::Task, state: &State) -> Task {
             .filter_map(|attachment| {
                 let network = state.network(attachment.network)?;
                 Some(NetworkAttachment {
-                    network: super::network::render_attached(network),
+                    network: super::attachment::render(network),
                     addresses: vec![format!(
                         "{}/{}",
                         attachment.address,

@@ -24,7 +24,7 @@ pub(super) async fn facts(
     expected: &Expected,
     daemon_runs: bool,
 ) -> Facts {
-    let engine_socket = machine.engine.socket();
+    let engine_socket = machine.engine_socket();
     let real = engine_socket.is_some();
     let mut ports = Vec::new();
     if !daemon_runs {

@@ -161,7 +161,7 @@ impl Tracker {
         let text = if held >= snapshot.monitor {
             format!("Service {} converged", snapshot.name)
         } else {
-            let left = (snapshot.monitor - held).as_secs() + 1;
+            let left = (snapshot.monitor - held).as_millis().div_ceil(1000);
             format!("Waiting {left} seconds to verify that tasks are stable...")
         };
         lines.push(Line::plain("verify", text));
@@ -177,7 +177,10 @@ impl Tracker {
         let Some(wanted) = wanted.filter(|wanted| *wanted <= MAX_TASK_LINES) else {
             // Too many to show each, so only what goes wrong.
             let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();
-            for task in tasks.values().filter(|task| !task.error.is_empty()) {
+            for task in tasks
+                .values()
+                .filter(|task| !task.error.is_empty() && !is_ordinary_wait(&task.error))
+            {
                 *reasons.entry(&task.error).or_default() += 1;
             }
             return reasons
@@ -244,7 +247,7 @@ fn task_line(id: &str, task: Option<&TaskView>, rolls_back: bool) -> Line {
     let Some(task) = task else {
         return Line::plain(id, String::new());
     };
-    if !task.error.is_empty() {
+    if !task.error.is_empty() && !is_ordinary_wait(&task.error) {
         return Line::plain(id, task.error.clone());
     }
     let position = position(&task.state);
@@ -324,6 +327,11 @@ fn position(state: &str) -> u64 {
         .map_or(0, |place| place as u64 + 1)
 }
 
+/// Waits that belong to every update and end by themselves.
+fn is_ordinary_wait(reason: &str) -> bool {
+    reason.starts_with("waiting for task") || reason.starts_with("restart delay")
+}
+
 fn position_of_running() -> u64 {
     position("running")
 }
@@ -396,7 +404,7 @@ mod tests {
         assert_eq!(view.verdict, Verdict::Waiting);
         assert_eq!(
             texts(&view)[3],
-            "verify: Waiting 6 seconds to verify that tasks are stable..."
+            "verify: Waiting 5 seconds to verify that tasks are stable..."
         );
         assert_eq!(tracker.look(&up, at(5)).verdict, Verdict::Waiting);
         let view = tracker.look(&up, at(6));

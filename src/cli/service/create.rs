@@ -31,7 +31,7 @@ pub(crate) struct CreateArgs {
         allow_hyphen_values = true
     )]
     image: Vec<String>,
-    /// Name [default: made up from the image's]
+    /// Name [default: made up]
     #[arg(long)]
     name: Option<String>,
     /// How many tasks there are and what for
@@ -150,7 +150,8 @@ fn spec(
             .next("\"swarmr service create --help\" lists them."));
     }
     let mut spec = ServiceSpec {
-        name: args.name.clone().unwrap_or_else(|| made_up_name(image)),
+        // Without one the daemon makes one up.
+        name: args.name.clone().unwrap_or_default(),
         mode: match args.mode.as_str() {
             "global" => Mode::Global(GlobalMode {}),
             "replicated-job" => Mode::ReplicatedJob(ReplicatedJob {
@@ -280,25 +281,6 @@ fn env_file(
         }
     }
     Ok(entries)
-}
-
-/// The image's own name and a few random letters: `nginx-x7k2q`.
-fn made_up_name(image: &str) -> String {
-    let base = image.rsplit('/').next().unwrap_or(image);
-    let base = base.split([':', '@']).next().unwrap_or(base);
-    let base: String = base
-        .chars()
-        .filter(|char| char.is_ascii_alphanumeric() || *char == '-')
-        .take(40)
-        .collect();
-    let base = match base.trim_matches('-') {
-        "" => "service",
-        base => base,
-    };
-    let letters: String = (0..5)
-        .map(|_| char::from(b'a' + rand::random_range(0..26)))
-        .collect();
-    format!("{base}-{letters}")
 }
 
 #[cfg(test)]
@@ -538,7 +520,7 @@ mod tests {
             got["TaskTemplate"]["ContainerSpec"]["Args"],
             json!(["--appendonly", "yes"])
         );
-        assert!(got["Name"].as_str().unwrap().starts_with("redis-"));
+        assert_eq!(got["Name"], "");
     }
 
     #[test]
@@ -579,18 +561,5 @@ mod tests {
             ["A=1", "B=two words", "HOME=/root"]
         );
         assert!(env_file("a b=c", &environment).is_err());
-    }
-
-    #[test]
-    fn made_up_names_come_from_the_image() {
-        for (image, base) in [
-            ("nginx:1", "nginx-"),
-            ("host:5000/a/web@sha256:x", "web-"),
-            ("", "service-"),
-        ] {
-            let name = made_up_name(image);
-            assert!(name.starts_with(base), "{name}");
-            assert_eq!(name.len(), base.len() + 5);
-        }
     }
 }

@@ -120,7 +120,7 @@ async fn inspect(context: &Context, args: InspectArgs) -> Result<(), Failure> {
             .iter()
             .map(|service| pretty::service(service, &networks, context.now()))
             .collect();
-        context.print(&texts.join("\n"))?;
+        context.print(&texts.concat())?;
         return Failure::join(failures);
     }
     let (services, failures) = context

@@ -56,13 +56,13 @@ fn write_service(
             writeln!(text, " PublishedPort = {}", port.published_port)?;
             writeln!(text, "  Protocol = {}", word(&port.protocol))?;
             writeln!(text, "  TargetPort = {}", port.target_port)?;
-            writeln!(text, "  PublishMode = {}", word(&port.publish_mode))?;
+            writeln!(text, "  PublishMode = {} ", word(&port.publish_mode))?;
         }
     }
     if let Some(healthcheck) = &spec.task_template.container_spec.healthcheck {
         write_healthcheck(text, healthcheck)?;
     }
-    Ok(())
+    writeln!(text)
 }
 
 fn write_mode(text: &mut String, mode: &Mode) -> Result {
@@ -97,7 +97,11 @@ fn write_update_status(text: &mut String, update: &UpdateStatus, now: Timestamp)
     if let Some(started) = update.started_at {
         writeln!(text, " Started:\t{}", age::ago(started, now))?;
     }
-    if let Some(completed) = update.completed_at {
+    // As Docker shows it: a rollback has no time of completion here.
+    if let Some(completed) = update
+        .completed_at
+        .filter(|_| word(&update.state) == "completed")
+    {
         writeln!(text, " Completed:\t{}", age::ago(completed, now))?;
     }
     writeln!(text, " Message:\t{}", update.message)
@@ -153,15 +157,18 @@ fn write_update_config(
 fn write_container(text: &mut String, container: &ContainerSpec) -> Result {
     writeln!(text, "ContainerSpec:")?;
     writeln!(text, " Image:\t\t{}", container.image)?;
-    let lists = [
-        (" Command:\t", container.command.join(" ")),
-        (" Args:\t\t", container.args.join(" ")),
-        (" Env:\t\t", container.env.join(" ")),
+    // Docker ends each word of a list with a space.
+    let words =
+        |words: &[String]| -> String { words.iter().map(|word| format!("{word} ")).collect() };
+    let values = [
+        (" Command:\t", words(&container.command)),
+        (" Args:\t\t", words(&container.args)),
+        (" Env:\t\t", words(&container.env)),
         (" Dir:\t\t", container.dir.clone()),
         (" User:\t\t", container.user.clone()),
         (" Hostname:\t", container.hostname.clone()),
     ];
-    for (heading, value) in lists {
+    for (heading, value) in values {
         if !value.is_empty() {
             writeln!(text, "{heading}{value}")?;
         }
@@ -217,10 +224,18 @@ fn write_resources(text: &mut String, service: &Service) -> Result {
             }
         }
     }
-    writeln!(text, "Resources:")?;
     let Some(resources) = &template.resources else {
         return Ok(());
     };
+    let empty = |amounts: &Option<Resources>| {
+        amounts
+            .as_ref()
+            .is_none_or(|amounts| *amounts == Resources::default())
+    };
+    if empty(&resources.reservations) && empty(&resources.limits) {
+        return Ok(());
+    }
+    writeln!(text, "Resources:")?;
     write_amounts(text, "Reservations", resources.reservations.as_ref())?;
     write_amounts(text, "Limits", resources.limits.as_ref())
 }
@@ -257,7 +272,7 @@ fn write_networks(text: &mut String, service: &Service, networks: &[Network]) ->
     if names.is_empty() {
         return Ok(());
     }
-    writeln!(text, "Networks: {}", names.join(" "))
+    writeln!(text, "Networks: {} ", names.join(" "))
 }
 
 fn write_healthcheck(text: &mut String, healthcheck: &Healthcheck) -> Result {
@@ -356,8 +371,8 @@ UpdateConfig:
  Update order:      start-first
 ContainerSpec:
  Image:\t\tweb:1
- Args:\t\t-p 80
- Env:\t\tA=1
+ Args:\t\t-p 80 
+ Env:\t\tA=1 
  Init:\t\tfalse
 Mounts:
  Target:\t/b
@@ -371,18 +386,19 @@ Resources:
  Limits:
   CPU:\t\t0.5
   Memory:\t64MiB
-Networks: app
+Networks: app 
 Endpoint Mode:\tvip
 Ports:
  PublishedPort = 8080
   Protocol = tcp
   TargetPort = 80
-  PublishMode = ingress
+  PublishMode = ingress 
 Healthcheck:
  Interval = 5s
  Tests:
 \t Test = CMD-SHELL
 \t Test = true
+
 ";
         assert_eq!(service(&whole, &[network], now), want);
     }

@@ -25,6 +25,8 @@ const STOP_DEADLINE: Duration = Duration::from_secs(30);
 const ENGINE_DEADLINE: Duration = Duration::from_secs(60);
 /// What the daemon keeps in its state directory: a directory with none of it is not ours.
 const STATE_ENTRIES: [&str; 5] = ["node", "tls", "raft", "agent", "daemon.log"];
+/// What it keeps as long as the node is in a cluster.
+const MEMBER_FILE: &str = "node/settings.json";
 
 #[derive(Debug, Args)]
 pub(crate) struct UninstallArgs {
@@ -54,7 +56,7 @@ pub(crate) async fn run(
         done(disable_unit());
     }
     done(stop_daemon(context).await);
-    if let Some(engine) = args.machine.engine.socket() {
+    if let Some(engine) = args.machine.engine_socket() {
         done(empty_engine(context, engine).await);
         for outcome in kernel::clean() {
             done(outcome);
@@ -80,11 +82,11 @@ async fn refuse_member(context: &Context, state_dir: &Path) -> Result<(), Failur
             )
             .next("Leave it first with \"swarmr leave\", or use --force."))
         }
-        Err(ClientError::NotRunning { .. }) if !state_dir.join("raft").exists() => Ok(()),
+        Err(ClientError::NotRunning { .. }) if !state_dir.join(MEMBER_FILE).exists() => Ok(()),
         Err(ClientError::NotRunning { .. }) => Err(Failure::new(
             Exit::Conflict,
             format!(
-                "{} may hold a member of a cluster, and no daemon runs to tell",
+                "{} belongs to a member of a cluster, and no daemon runs that could leave it",
                 state_dir.display()
             ),
         )

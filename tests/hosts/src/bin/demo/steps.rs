@@ -186,7 +186,7 @@ fn by_name_and_vip(stage: &Stage) -> Result<usize> {
         (format!("http://{address}/"), 5),
     ] {
         for time in 0..times {
-            let said = inside(&["wget", "-q", "-T", "5", "-O", "-", &url])?;
+            let said = inside(&["wget", "-q", "-O", "-", &url])?;
             let word = |name| {
                 said.split_whitespace()
                     .find_map(|word| word.strip_prefix(name))

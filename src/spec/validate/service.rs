@@ -1,50 +1,14 @@
-//! What is wrong with what a user wrote: every problem at once, each with what is allowed and what
-//! to do. Called by the API before anything is proposed, and by the CLI before it asks.
+//! What can be wrong with a service.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::net::Ipv4Addr;
 
-use serde::{Deserialize, Serialize};
-
-use super::container::{ContainerSpec, Healthcheck};
-use super::image;
-use super::network::Subnet;
-use super::policy::{RestartPolicy, UpdateConfig};
-use super::service::{EndpointMode, Placement, PublishMode, ResourceRequirements, Resources};
-use super::{ConfigSpec, Nanos, NetworkSpec, NodeSpec, ServiceSpec};
-
-/// Docker's floor: a container below it does not start.
-pub const MIN_MEMORY_BYTES: i64 = 4 << 20;
-/// A thousandth of a CPU.
-pub const MIN_NANO_CPUS: i64 = 1_000_000;
-/// Most bytes that a config holds.
-pub const MAX_CONFIG_BYTES: usize = 1_000 << 10;
-const MAX_LABEL_LENGTH: usize = 63;
-const MAX_CONFIG_NAME_LENGTH: usize = 64;
-
-/// One thing that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Problem {
-    /// Where: a path of field names as the API spells them.
-    pub field: String,
-    pub got: String,
-    /// What would be right.
-    pub allowed: String,
-    /// What to do next.
-    pub fix: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: got {}: {}", self.field, self.got, self.allowed)?;
-        if self.fix.is_empty() {
-            Ok(())
-        } else {
-            write!(f, "; {}", self.fix)
-        }
-    }
-}
+use super::{Findings, MAX_LABEL_LENGTH, MIN_MEMORY_BYTES, MIN_NANO_CPUS, Problem};
+use crate::spec::constraint::Constraint;
+use crate::spec::container::{ContainerSpec, Healthcheck};
+use crate::spec::image;
+use crate::spec::policy::{RestartPolicy, UpdateConfig};
+use crate::spec::service::{EndpointMode, Placement, PublishMode, ResourceRequirements, Resources};
+use crate::spec::{FailureAction, Nanos, ServiceSpec};
 
 /// Everything that is wrong with a service; empty when nothing is.
 pub fn validate(spec: &ServiceSpec) -> Vec<Problem> {
@@ -71,115 +35,6 @@ pub fn validate(spec: &ServiceSpec) -> Vec<Problem> {
     check_endpoint(spec, &mut found);
     check_networks(spec, &mut found);
     found.problems
-}
-
-/// Everything that is wrong with a network.
-pub fn validate_network(spec: &NetworkSpec) -> Vec<Problem> {
-    let mut found = Findings::default();
-    let name_fits = spec
-        .name
-        .starts_with(|first: char| first.is_ascii_alphanumeric())
-        && spec.name.len() <= MAX_LABEL_LENGTH
-        && spec.name.chars().all(is_name_char);
-    if !name_fits {
-        found.add(
-            "Name",
-            format!("{:?}", spec.name),
-            "a network name is 1 to 63 letters, digits, '_', '.' and '-' and begins with a letter or digit",
-            "choose another name",
-        );
-    }
-    if !matches!(spec.ipam.driver.as_str(), "" | "default") {
-        found.add(
-            "IPAM.Driver",
-            format!("{:?}", spec.ipam.driver),
-            "only the driver default is known",
-            "leave --ipam-driver away",
-        );
-    }
-    if spec.ipam.config.len() > 1 {
-        found.add(
-            "IPAM.Config",
-            format!("{} subnets", spec.ipam.config.len()),
-            "a network has one IPv4 subnet",
-            "give one --subnet",
-        );
-    }
-    for config in &spec.ipam.config {
-        check_ipam(config, &mut found);
-    }
-    found.problems
-}
-
-/// Everything that is wrong with a config.
-pub fn validate_config(spec: &ConfigSpec) -> Vec<Problem> {
-    let mut found = Findings::default();
-    let name = spec.name.as_str();
-    let edges_fit = name.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && name.ends_with(|last: char| last.is_ascii_alphanumeric());
-    if !edges_fit || name.len() > MAX_CONFIG_NAME_LENGTH || !name.chars().all(is_name_char) {
-        found.add(
-            "Name",
-            format!("{name:?}"),
-            "invalid config name: only 64 [a-zA-Z0-9-_.] characters allowed, and the start and end character must be [a-zA-Z0-9]",
-            "choose another name",
-        );
-    }
-    let length = spec.data.0.len();
-    if length == 0 || length > MAX_CONFIG_BYTES {
-        found.add(
-            "Data",
-            format!("{length} bytes"),
-            "config data must be larger than 0 and at most 1024000 bytes",
-            "put larger files into an image or a volume",
-        );
-    }
-    found.problems
-}
-
-/// Everything that is wrong with a node's settings.
-pub fn validate_node(spec: &NodeSpec) -> Vec<Problem> {
-    let mut found = Findings::default();
-    if spec.labels.keys().any(|name| name.is_empty()) {
-        found.add(
-            "Labels",
-            "an empty name".to_owned(),
-            "a label is name=value",
-            "give the label a name",
-        );
-    }
-    found.problems
-}
-
-#[derive(Default)]
-struct Findings {
-    problems: Vec<Problem>,
-}
-
-impl Findings {
-    fn add(&mut self, field: impl Into<String>, got: String, allowed: &str, fix: &str) {
-        self.problems.push(Problem {
-            field: field.into(),
-            got,
-            allowed: allowed.to_owned(),
-            fix: fix.to_owned(),
-        });
-    }
-
-    fn length(&mut self, field: impl Into<String>, length: Nanos) {
-        if length.0 < 0 {
-            self.add(
-                field,
-                format!("{} ns", length.0),
-                "a duration is 0 or more",
-                "give a positive duration such as 10s",
-            );
-        }
-    }
-}
-
-fn is_name_char(char: char) -> bool {
-    char.is_ascii_alphanumeric() || matches!(char, '_' | '.' | '-')
 }
 
 fn check_service_name(name: &str, found: &mut Findings) {
@@ -353,12 +208,12 @@ fn check_restart_policy(policy: &RestartPolicy, found: &mut Findings) {
 
 fn check_placement(placement: &Placement, found: &mut Findings) {
     for (place, constraint) in placement.constraints.iter().enumerate() {
-        if let Err(problem) = check_constraint(constraint) {
+        if let Err(error) = constraint.parse::<Constraint>() {
             found.add(
                 format!("TaskTemplate.Placement.Constraints[{place}]"),
                 format!("{constraint:?}"),
-                problem,
-                "write KEY==VALUE or KEY!=VALUE, such as node.role==worker or node.labels.zone==a",
+                &error.to_string(),
+                "write it as node.role==worker or node.labels.zone!=a",
             );
         }
     }
@@ -381,25 +236,6 @@ fn check_placement(placement: &Placement, found: &mut Findings) {
     }
 }
 
-/// REPLACE with `crate::spec::constraint` once that parser is there.
-fn check_constraint(text: &str) -> Result<(), &'static str> {
-    let (key, value) = text
-        .split_once("==")
-        .or_else(|| text.split_once("!="))
-        .ok_or("constraint expected one operator from ==, !=")?;
-    let (key, value) = (key.trim(), value.trim());
-    let key_fits = key.len() > 1
-        && key.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-        && key.chars().all(is_name_char);
-    if !key_fits {
-        return Err("the key is letters, digits, '-', '_' and '.'");
-    }
-    if value.is_empty() {
-        return Err("the value is missing");
-    }
-    Ok(())
-}
-
 fn check_update_config(name: &str, config: &UpdateConfig, found: &mut Findings) {
     found.length(format!("{name}.Delay"), config.delay);
     if let Some(monitor) = config.monitor {
@@ -413,7 +249,7 @@ fn check_update_config(name: &str, config: &UpdateConfig, found: &mut Findings) 
             "0.25 accepts that a quarter of the tasks fail",
         );
     }
-    if name == "RollbackConfig" && config.failure_action == Some(super::FailureAction::Rollback) {
+    if name == "RollbackConfig" && config.failure_action == Some(FailureAction::Rollback) {
         found.add(
             format!("{name}.FailureAction"),
             "rollback".to_owned(),
@@ -470,50 +306,6 @@ fn check_networks(spec: &ServiceSpec, found: &mut Findings) {
                 format!("{:?}", network.target),
                 "each network can be named once",
                 "remove one of them",
-            );
-        }
-    }
-}
-
-fn check_ipam(config: &super::network::IpamConfig, found: &mut Findings) {
-    let subnet = match config.subnet.parse::<Subnet>() {
-        Ok(subnet) => Some(subnet),
-        Err(_) if config.subnet.is_empty() => None,
-        Err(error) => {
-            found.add(
-                "IPAM.Config.Subnet",
-                format!("{:?}", config.subnet),
-                &format!("invalid subnet: {error}"),
-                "",
-            );
-            return;
-        }
-    };
-    if !config.gateway.is_empty() {
-        let fits = config
-            .gateway
-            .parse::<Ipv4Addr>()
-            .is_ok_and(|gateway| subnet.is_some_and(|subnet| subnet.contains(gateway)));
-        if !fits {
-            found.add(
-                "IPAM.Config.Gateway",
-                format!("{:?}", config.gateway),
-                "an IPv4 address inside the subnet",
-                "",
-            );
-        }
-    }
-    if !config.ip_range.is_empty() {
-        let fits = config
-            .ip_range
-            .parse::<Subnet>()
-            .is_ok_and(|range| subnet.is_some_and(|subnet| subnet.overlaps(&range)));
-        if !fits {
-            found.add(
-                "IPAM.Config.IPRange",
-                format!("{:?}", config.ip_range),
-                "an IPv4 subnet inside the network's",
-                "",
             );
         }
     }

@@ -1,0 +1,224 @@
+use super::*;
+use crate::spec::{ClusterId, NetworkId, Role, ServiceId};
+use crate::state::assignment::{AssignedTask, Peer, Stamp};
+use crate::state::task::{Attachment, Slot};
+
+const HERE: NodeId = NodeId::from_bits(0xA000_0000_0000_0000_0007);
+const THERE: NodeId = NodeId::from_bits(2);
+const APP: NetworkId = NetworkId::from_bits(11);
+const DB: NetworkId = NetworkId::from_bits(12);
+
+fn ip(third: u8, last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, third, last)
+}
+
+fn endpoint(number: u64, third: u8, node: NodeId, serving: bool) -> NetworkEndpoint {
+    NetworkEndpoint {
+        task: TaskId::from_bits(u128::from(number)),
+        slot: Slot::Replica(number),
+        address: ip(third, 20 + u8::try_from(number).unwrap()),
+        node,
+        serving,
+    }
+}
+
+fn service(name: &str, virtual_address: Option<Ipv4Addr>) -> NetworkService {
+    NetworkService {
+        service: ServiceId::from_bits(1),
+        name: name.to_owned(),
+        aliases: Vec::new(),
+        virtual_address,
+        endpoints: Vec::new(),
+    }
+}
+
+fn network(id: NetworkId, name: &str, third: u8, services: Vec<NetworkService>) -> AssignedNetwork {
+    AssignedNetwork {
+        id,
+        name: name.to_owned(),
+        vni: 4096 + u32::from(third),
+        subnet: Subnet::new(ip(third, 0), 24).unwrap(),
+        gateway: ip(third, 3),
+        internal: false,
+        attachable: false,
+        mtu: None,
+        peers: vec![Peer {
+            node: THERE,
+            vtep: Ipv4Addr::new(192, 0, 2, 2),
+            gateway: ip(third, 4),
+        }],
+        services,
+    }
+}
+
+/// `web` behind a VIP with tasks 1 (here), 2 (there) and 3 (here, not serving) on `app`; `db`
+/// without one, with task 4 (here) on `db`. Task 1 is on both networks.
+fn assignment() -> Assignment {
+    let mut web = service("web", Some(ip(1, 100)));
+    web.aliases = vec!["www".to_owned()];
+    web.endpoints = vec![
+        endpoint(1, 1, HERE, true),
+        endpoint(2, 1, THERE, true),
+        endpoint(3, 1, HERE, false),
+    ];
+    let mut db = service("db", None);
+    db.endpoints = vec![endpoint(4, 2, HERE, true)];
+    let task = |number: u64, networks: &[(NetworkId, u8)]| AssignedTask {
+        id: TaskId::from_bits(u128::from(number)),
+        service: ServiceId::from_bits(1),
+        slot: Slot::Replica(number),
+        spec_version: 1,
+        want: Want::Running,
+        attachments: networks
+            .iter()
+            .map(|(network, third)| Attachment {
+                network: *network,
+                address: ip(*third, 20 + u8::try_from(number).unwrap()),
+            })
+            .collect(),
+    };
+    Assignment {
+        stamp: Stamp::default(),
+        cluster: ClusterId::from_bits(1),
+        node: HERE,
+        role: Role::Worker,
+        managers: Vec::new(),
+        specs: Vec::new(),
+        tasks: vec![
+            task(1, &[(APP, 1), (DB, 2)]),
+            task(3, &[(APP, 1)]),
+            task(4, &[(DB, 2)]),
+        ],
+        networks: vec![
+            network(APP, "app", 1, vec![web]),
+            network(DB, "db", 2, vec![db]),
+        ],
+        published: vec![PublishedPort {
+            service: ServiceId::from_bits(1),
+            service_name: "web".to_owned(),
+            protocol: Protocol::Tcp,
+            published: 8080,
+            target: 80,
+            network: APP,
+            backends: vec![ip(1, 21), ip(1, 22)],
+        }],
+        data_path_port: 4789,
+        data_path_addr: Ipv4Addr::new(192, 0, 2, 1),
+        hostname: "h1".to_owned(),
+    }
+}
+
+fn made() -> NetworkWants {
+    wants(&assignment(), &BTreeSet::new(), &Underlay::default())
+}
+
+fn names<'a>(wants: &'a NetworkWants, place: usize, name: &str) -> Option<&'a Vec<Ipv4Addr>> {
+    wants.dns.networks[place].names.get(name)
+}
+
+#[test]
+fn an_overlay_knows_its_peers_and_who_is_behind_them() {
+    let wants = made();
+    let app = &wants.overlay.networks[0];
+    assert_eq!(app.bridge, bridge_name(APP));
+    assert_eq!((app.vni, app.port, app.mtu), (4097, 4789, 1450));
+    assert_eq!(app.local_vtep, Ipv4Addr::new(192, 0, 2, 1));
+    assert_eq!((app.gateway, &app.vips[..]), (ip(1, 3), &[ip(1, 100)][..]));
+    let vtep = Ipv4Addr::new(192, 0, 2, 2);
+    let peer = PeerWant {
+        vtep,
+        gateway: ip(1, 4),
+    };
+    assert_eq!(app.peers, [peer]);
+    assert_eq!(app.remotes, [RemoteWant::new(ip(1, 22), vtep)]);
+}
+
+#[test]
+fn only_those_who_serve_are_balanced_to() {
+    let wants = made();
+    assert_eq!(wants.balance.vips.len(), 1);
+    assert_eq!(wants.balance.vips[0].address, ip(1, 100));
+    assert_eq!(wants.balance.vips[0].backends, [ip(1, 21), ip(1, 22)]);
+    assert_eq!(wants.balance.published[0].port, 8080);
+    assert_eq!(wants.balance.published[0].backends, [ip(1, 21), ip(1, 22)]);
+    assert_eq!(wants.balance.seed, 7);
+}
+
+#[test]
+fn what_is_dead_here_is_out_of_everything_but_keeps_its_address() {
+    let dead = BTreeSet::from([TaskId::from_bits(1), TaskId::from_bits(4)]);
+    let wants = wants(&assignment(), &dead, &Underlay::default());
+    assert_eq!(wants.balance.vips[0].backends, [ip(1, 22)]);
+    assert_eq!(wants.balance.published[0].backends, [ip(1, 22)]);
+    assert_eq!(names(&wants, 0, "tasks.web").unwrap(), &[ip(1, 22)]);
+    assert!(names(&wants, 0, "web.1").unwrap().is_empty());
+    assert!(names(&wants, 1, "db").unwrap().is_empty());
+    assert!(wants.dns.networks[0].pointers.contains_key(&ip(1, 21)));
+    assert!(abandoned(&made(), &wants).is_empty());
+}
+
+#[test]
+fn names_stand_for_virtual_addresses_tasks_and_slots() {
+    let wants = made();
+    for name in ["web", "www"] {
+        assert_eq!(names(&wants, 0, name).unwrap(), &[ip(1, 100)]);
+        let tasks = format!("tasks.{name}");
+        assert_eq!(names(&wants, 0, &tasks).unwrap(), &[ip(1, 21), ip(1, 22)]);
+    }
+    assert_eq!(names(&wants, 0, "web.2").unwrap(), &[ip(1, 22)]);
+    let container = format!("web.1.{}", TaskId::from_bits(1));
+    assert_eq!(names(&wants, 0, &container).unwrap(), &[ip(1, 21)]);
+    // Known, but not to be sent to yet.
+    assert!(names(&wants, 0, "web.3").unwrap().is_empty());
+    // Without a virtual address the name stands for the tasks.
+    assert_eq!(names(&wants, 1, "db").unwrap(), &[ip(2, 24)]);
+    assert_eq!(names(&wants, 1, "web"), None);
+    let pointers = &wants.dns.networks[0].pointers;
+    assert_eq!(pointers[&ip(1, 100)], "web");
+    assert_eq!(pointers[&ip(1, 21)], container);
+}
+
+#[test]
+fn an_alias_that_two_services_share_stands_for_both() {
+    let mut assignment = assignment();
+    let mut api = service("api", Some(ip(1, 101)));
+    api.aliases = vec!["www".to_owned()];
+    assignment.networks[0].services.push(api);
+    let wants = wants(&assignment, &BTreeSet::new(), &Underlay::default());
+    assert_eq!(names(&wants, 0, "www").unwrap(), &[ip(1, 100), ip(1, 101)]);
+}
+
+#[test]
+fn a_caller_is_known_by_any_of_its_addresses_and_an_old_holder_by_none() {
+    let mut assignment = assignment();
+    // Task 9 has stopped and its address has passed on to task 1.
+    let mut stopped = assignment.tasks[0].clone();
+    stopped.id = TaskId::from_bits(u128::MAX);
+    stopped.want = Want::Stopped;
+    stopped.attachments.truncate(1);
+    assignment.tasks.push(stopped);
+    let wants = wants(&assignment, &BTreeSet::new(), &Underlay::default());
+    let both = [APP.to_string(), DB.to_string()];
+    assert_eq!(wants.dns.callers[&ip(1, 21)], both);
+    assert_eq!(wants.dns.callers[&ip(2, 21)], both);
+    assert_eq!(wants.dns.callers[&ip(1, 23)], [APP.to_string()]);
+    assert!(!wants.dns.callers.contains_key(&ip(1, 22)));
+}
+
+#[test]
+fn an_address_that_nobody_holds_any_more_is_abandoned() {
+    let mut later = assignment();
+    later.networks[0].services[0].endpoints.remove(1);
+    later.published[0].backends.pop();
+    let later = wants(&later, &BTreeSet::new(), &Underlay::default());
+    assert_eq!(abandoned(&made(), &later), BTreeSet::from([ip(1, 22)]));
+}
+
+#[test]
+fn a_network_may_choose_its_mtu() {
+    let mut assignment = assignment();
+    assignment.networks[0].mtu = Some(8950);
+    let wants = wants(&assignment, &BTreeSet::new(), &Underlay::default());
+    assert_eq!(wants.overlay.networks[0].mtu, 8950);
+    assert_eq!(wants.overlay.networks[1].mtu, 1450);
+}

@@ -1,0 +1,299 @@
+//! Random histories: what may happen to a cluster, in any order.
+
+use proptest::prelude::*;
+use swarmr::spec::{Availability, NodeId, ServiceId};
+use swarmr::state::command::ServiceChange;
+use swarmr::state::node::NodeState;
+use swarmr::state::task::TaskState;
+use swarmr::state::{Op, Service};
+
+use super::agents::Image;
+use super::specs::{Words, spec};
+use super::world::{Machine, World};
+use swarmr::spec::Nanos;
+
+/// One thing that happens. Numbers choose among what there is at the time.
+#[derive(Debug, Clone)]
+pub(super) enum Event {
+    AddNode,
+    NodeDown(usize),
+    NodeUp(usize),
+    RemoveNode(usize),
+    Availability(usize, Availability),
+    LabelNode(usize, bool),
+    Create(Shape),
+    Update(usize, u8),
+    Scale(usize, u64),
+    Constrain(usize, bool),
+    RollBack(usize),
+    RemoveService(usize),
+    Fail(usize),
+    Complete(usize),
+    Behave(u8, Image),
+    LimitHistory(i64),
+    LeaderCrash,
+    Advance(u8),
+}
+
+/// A service as it is created; what is not in an event stays for its life.
+#[derive(Debug, Clone)]
+pub(super) struct Shape {
+    pub(super) global: bool,
+    pub(super) replicas: u64,
+    pub(super) start_first: bool,
+    /// 0 is no limit.
+    pub(super) parallelism: u64,
+    pub(super) delay_s: u64,
+    pub(super) on_failure: &'static str,
+    pub(super) ratio: &'static str,
+    pub(super) condition: &'static str,
+    pub(super) attempts: u64,
+    pub(super) restart_delay_s: u64,
+    pub(super) cpus: u64,
+    pub(super) max_per_node: u64,
+    pub(super) spread: bool,
+}
+
+impl Shape {
+    pub(super) fn words(&self) -> Words {
+        let mut words = Words::new();
+        let mut put = |key: &str, value: String| {
+            words.insert(key.to_owned(), value);
+        };
+        if self.global {
+            put("mode", "global".to_owned());
+        }
+        put("replicas", self.replicas.to_string());
+        put("image", "app:1".to_owned());
+        for prefix in ["", "rollback-"] {
+            let order = if self.start_first {
+                "start-first"
+            } else {
+                "stop-first"
+            };
+            put(&format!("{prefix}order"), order.to_owned());
+            put(
+                &format!("{prefix}parallelism"),
+                self.parallelism.to_string(),
+            );
+            put(&format!("{prefix}delay"), format!("{}s", self.delay_s));
+            put(&format!("{prefix}on-failure"), self.on_failure.to_owned());
+            put(&format!("{prefix}ratio"), self.ratio.to_owned());
+        }
+        put("condition", self.condition.to_owned());
+        put("attempts", self.attempts.to_string());
+        put("restart-delay", format!("{}s", self.restart_delay_s));
+        if self.cpus > 0 {
+            put("cpus", self.cpus.to_string());
+        }
+        put("max-per-node", self.max_per_node.to_string());
+        if self.spread {
+            put("spread", "node.labels.zone".to_owned());
+        }
+        words
+    }
+}
+
+pub(super) fn shape() -> impl Strategy<Value = Shape> {
+    let rollout = (
+        any::<bool>(),
+        0..4u64,
+        0..4u64,
+        prop::sample::select(vec!["pause", "continue", "rollback"]),
+        prop::sample::select(vec!["0", "0.3", "1"]),
+    );
+    let restart = (
+        prop::sample::select(vec!["any", "any", "any", "on-failure", "none"]),
+        prop::sample::select(vec![0, 0, 2]),
+        0..4u64,
+    );
+    let placement = (
+        prop::sample::select(vec![0, 0, 1, 3]),
+        prop::sample::select(vec![0, 0, 1]),
+        any::<bool>(),
+    );
+    (0..4u8, 0..6u64, rollout, restart, placement).prop_map(
+        |(mode, replicas, rollout, restart, placement)| Shape {
+            global: mode == 0,
+            replicas,
+            start_first: rollout.0,
+            parallelism: rollout.1,
+            delay_s: rollout.2,
+            on_failure: rollout.3,
+            ratio: rollout.4,
+            condition: restart.0,
+            attempts: restart.1,
+            restart_delay_s: restart.2,
+            cpus: placement.0,
+            max_per_node: placement.1,
+            spread: placement.2,
+        },
+    )
+}
+
+pub(super) fn event() -> impl Strategy<Value = Event> {
+    let which = 0..6usize;
+    let behaviour = prop::sample::select(vec![
+        Image::Works,
+        Image::Missing,
+        Image::Fails,
+        Image::Hangs,
+        Image::Crashes(2),
+        Image::Exits(3),
+    ]);
+    let availability = prop::sample::select(vec![
+        Availability::Active,
+        Availability::Active,
+        Availability::Pause,
+        Availability::Drain,
+    ]);
+    prop_oneof![
+        1 => Just(Event::AddNode),
+        2 => which.clone().prop_map(Event::NodeDown),
+        3 => which.clone().prop_map(Event::NodeUp),
+        1 => which.clone().prop_map(Event::RemoveNode),
+        2 => (which.clone(), availability).prop_map(|(node, to)| Event::Availability(node, to)),
+        1 => (which.clone(), any::<bool>()).prop_map(|(node, zone)| Event::LabelNode(node, zone)),
+        2 => shape().prop_map(Event::Create),
+        5 => (which.clone(), 1..5u8).prop_map(|(service, image)| Event::Update(service, image)),
+        3 => (which.clone(), 0..7u64).prop_map(|(service, count)| Event::Scale(service, count)),
+        1 => (which.clone(), any::<bool>()).prop_map(|(service, on)| Event::Constrain(service, on)),
+        1 => which.clone().prop_map(Event::RollBack),
+        1 => which.clone().prop_map(Event::RemoveService),
+        3 => which.clone().prop_map(Event::Fail),
+        1 => which.prop_map(Event::Complete),
+        3 => (1..5u8, behaviour).prop_map(|(image, behaviour)| Event::Behave(image, behaviour)),
+        1 => (-1..4i64).prop_map(Event::LimitHistory),
+        2 => Just(Event::LeaderCrash),
+        12 => (1..12u8).prop_map(Event::Advance),
+    ]
+}
+
+impl World {
+    /// Lets one thing happen, as far as it can, and the leader act on it.
+    pub(super) fn happen(&mut self, event: &Event, mut seen: impl FnMut(&Self)) {
+        match event {
+            Event::AddNode => {
+                let name = format!("n{}", self.state.nodes().count() + 1);
+                self.add_node(&Machine::named(&name));
+            }
+            Event::NodeDown(n) => self.nth_node(*n, |world, node| {
+                world.observe(node, NodeState::Down);
+            }),
+            Event::NodeUp(n) => self.nth_node(*n, |world, node| {
+                world.observe(node, NodeState::Ready);
+            }),
+            Event::RemoveNode(n) => self.nth_node(*n, |world, node| {
+                world.propose(Op::RemoveNode {
+                    id: node,
+                    force: false,
+                });
+            }),
+            Event::Availability(n, to) => self.nth_node(*n, |world, node| {
+                world.set_availability(node, *to);
+            }),
+            Event::LabelNode(n, zone) => self.nth_node(*n, |world, node| {
+                world.label_node(node, "zone", if *zone { "a" } else { "b" });
+            }),
+            Event::Create(shape) => {
+                let name = format!("s{}", self.id());
+                self.create_service(spec(&name, &shape.words()));
+            }
+            Event::Update(n, image) => self.nth_service(*n, |world, service| {
+                let mut spec = (*service.spec).clone();
+                spec.task_template.container_spec.image = format!("app:{image}");
+                world.change_service(service.id, ServiceChange::Spec(spec));
+            }),
+            Event::Scale(n, count) => self.nth_service(*n, |world, service| {
+                let mut spec = (*service.spec).clone();
+                if let swarmr::spec::Mode::Replicated(replicated) = &mut spec.mode {
+                    replicated.replicas = Some(*count);
+                    world.change_service(service.id, ServiceChange::Spec(spec));
+                }
+            }),
+            Event::Constrain(n, on) => self.nth_service(*n, |world, service| {
+                let mut spec = (*service.spec).clone();
+                let placement = spec.task_template.placement.get_or_insert_default();
+                placement.constraints.clear();
+                if *on {
+                    let constraint = "node.labels.zone!=b".to_owned();
+                    placement.constraints.push(constraint);
+                }
+                world.change_service(service.id, ServiceChange::Spec(spec));
+            }),
+            Event::RollBack(n) => self.nth_service(*n, |world, service| {
+                world.change_service(service.id, ServiceChange::RollBack);
+            }),
+            Event::RemoveService(n) => self.nth_service(*n, |world, service| {
+                world.propose(Op::RemoveService { id: service.id });
+            }),
+            Event::Fail(n) => self.end_nth(*n, TaskState::Failed),
+            Event::Complete(n) => self.end_nth(*n, TaskState::Complete),
+            Event::Behave(image, behaviour) => {
+                self.agents.set_image(&format!("app:{image}"), *behaviour);
+            }
+            Event::LimitHistory(limit) => self.limit_history(*limit),
+            Event::LeaderCrash => self.crash_leader(),
+            Event::Advance(seconds) => {
+                return self.advance(Nanos::from_secs(i64::from(*seconds)), seen);
+            }
+        }
+        self.plan();
+        seen(self);
+    }
+
+    fn nth_node(&mut self, n: usize, act: impl FnOnce(&mut Self, NodeId)) {
+        let nodes: Vec<NodeId> = self.state.nodes().map(|node| node.id).collect();
+        if let Some(node) = nodes.get(n % nodes.len().max(1)) {
+            act(self, *node);
+        }
+    }
+
+    fn nth_service(&mut self, n: usize, act: impl FnOnce(&mut Self, &Service)) {
+        let services: Vec<_> = self.state.services().cloned().collect();
+        if let Some(service) = services.get(n % services.len().max(1)) {
+            act(self, service);
+        }
+    }
+
+    fn end_nth(&mut self, n: usize, state: TaskState) {
+        let running: Vec<_> = self
+            .state
+            .tasks()
+            .filter(|task| task.status.state == TaskState::Running)
+            .map(|task| task.id)
+            .collect();
+        if let Some(task) = running.get(n % running.len().max(1)) {
+            self.agents.end(*task, state);
+        }
+    }
+
+    pub(super) fn limit_history(&mut self, limit: i64) {
+        let cluster = self.state.cluster().expect("a cluster");
+        let (version, mut spec) = (cluster.meta.version, cluster.spec.clone());
+        spec.orchestration.task_history_retention_limit = Some(limit);
+        self.propose(Op::UpdateCluster {
+            version,
+            spec: Box::new(spec),
+            worker_token: None,
+            manager_token: None,
+        });
+    }
+
+    /// Everything that can be well is: nodes up and active, images good.
+    pub(super) fn heal(&mut self) {
+        for image in 1..5 {
+            self.agents.set_image(&format!("app:{image}"), Image::Works);
+        }
+        let nodes: Vec<NodeId> = self.state.nodes().map(|node| node.id).collect();
+        for node in nodes {
+            self.observe(node, NodeState::Ready);
+            self.set_availability(node, Availability::Active);
+        }
+        self.plan();
+    }
+
+    pub(super) fn only_service(&self) -> ServiceId {
+        self.state.services().next().expect("a service").id
+    }
+}

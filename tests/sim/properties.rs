@@ -1,0 +1,345 @@
+//! What must hold whatever happens.
+//!
+//! `SWARMR_TEST_ROUNDS` sets the number of histories; a failing one is shrunk and printed.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use proptest::prelude::*;
+use proptest::test_runner::Config;
+use swarmr::plan::Plan;
+use swarmr::spec::{Nanos, ServiceId, TaskId, UpdateOrder};
+use swarmr::state::command::ServiceChange;
+use swarmr::state::service::RolloutState;
+use swarmr::state::task::{DesiredState, Slot, TaskState};
+use swarmr::state::{Change, Service, State, Task};
+
+use super::agents::Image;
+use super::history::{Event, event, shape};
+use super::specs::spec;
+use super::world::{Machine, World};
+
+fn rounds(usual: u32) -> Config {
+    let rounds = std::env::var("SWARMR_TEST_ROUNDS")
+        .ok()
+        .and_then(|rounds| rounds.parse().ok())
+        .unwrap_or(usual);
+    Config {
+        cases: rounds,
+        failure_persistence: None,
+        max_shrink_iters: 2_000,
+        ..Config::default()
+    }
+}
+
+fn live(state: &State, service: ServiceId) -> impl Iterator<Item = &Task> {
+    state
+        .tasks_of(service)
+        .map(|task| task.as_ref())
+        .filter(|task| task.is_wanted() && !task.has_ended())
+}
+
+fn starts_first(service: &Service) -> bool {
+    service.spec.update_policy().order == UpdateOrder::StartFirst
+}
+
+/// Never more slots than replicas, never more tasks in a slot than one, or, start-first, two.
+fn no_more_than_wanted(world: &World) {
+    for service in world.state.services() {
+        let mut slots: BTreeMap<Slot, usize> = BTreeMap::new();
+        for task in live(&world.state, service.id) {
+            *slots.entry(task.slot).or_default() += 1;
+        }
+        if let Some(replicas) = service.spec.replicas() {
+            assert!(slots.len() as u64 <= replicas, "too many slots: {slots:?}");
+        }
+        let most = if starts_first(service) { 2 } else { 1 };
+        assert!(
+            slots.values().all(|tasks| *tasks <= most),
+            "too many tasks in a slot: {slots:?}"
+        );
+    }
+}
+
+/// Nodes are never asked for more than they have.
+fn no_overcommitment(world: &World) {
+    for node in world.state.nodes() {
+        let used = world.state.usage(node.id).nano_cpus;
+        assert!(used <= node.description.nano_cpus, "node {}", node.id);
+    }
+}
+
+/// Slots that rollouts have taken and whose new tasks have not come to run: never more than the
+/// policy allows. Followed from the planner's changes, not by its own reckoning. Only changes of
+/// the container count: one of the placement alone cannot be told from a move.
+#[derive(Debug, Default)]
+struct Steps {
+    taken: BTreeSet<TaskId>,
+}
+
+impl Steps {
+    fn follow(&mut self, state: &State, plan: &Plan) {
+        for change in &plan.changes {
+            let Change::ReplaceTask { old, new, .. } = change else {
+                continue;
+            };
+            let Some(old) = state.task(*old) else {
+                continue;
+            };
+            let moved = old.spec_version == new.spec_version
+                && old.running_since.is_none()
+                && !old.has_ended();
+            let steps = is_step(state, old, new.spec_version) && old.node.is_some();
+            if steps || (self.taken.contains(&old.id) && (moved || old.running_since.is_none())) {
+                self.taken.insert(new.id);
+            }
+        }
+    }
+
+    fn check(&self, world: &World) {
+        let mut in_flight: BTreeMap<ServiceId, Vec<&Task>> = BTreeMap::new();
+        for task in world.state.tasks() {
+            let waits = task.is_wanted() && !task.has_ended() && task.running_since.is_none();
+            if waits && task.restarts.count == 0 && self.taken.contains(&task.id) {
+                in_flight.entry(task.service).or_default().push(task);
+            }
+        }
+        for (service, tasks) in in_flight {
+            let slots: BTreeSet<Slot> = tasks.iter().map(|task| task.slot).collect();
+            let service = world.state.service(service).expect("tasks are wanted");
+            let limit = service.spec.update_policy().parallelism;
+            assert!(
+                limit.is_none_or(|limit| slots.len() as u64 <= limit),
+                "{} slots in flight, {limit:?} allowed: {tasks:#?} {:#?}",
+                slots.len(),
+                service.rollout
+            );
+        }
+    }
+}
+
+fn is_step(state: &State, old: &Task, version: u64) -> bool {
+    let Some(service) = state.service(old.service) else {
+        return false;
+    };
+    let rolls = service
+        .rollout
+        .as_ref()
+        .is_some_and(|rollout| rollout.state.is_active());
+    let container = |version| {
+        service
+            .spec_at(version)
+            .map(|spec| spec.task_template.container_spec.clone())
+    };
+    rolls && container(old.spec_version) != container(version)
+}
+
+/// With everything well again, each task runs or says why it does not, and no rollout goes on but
+/// one that waits for such a task.
+fn comes_to_rest(world: &World) {
+    for service in world.state.services() {
+        let mut waiting = false;
+        for task in live(&world.state, service.id) {
+            let runs = task.status.state == TaskState::Running;
+            assert!(
+                runs || task.waiting.is_some(),
+                "waits in silence: {task:#?}"
+            );
+            waiting |= task.waiting.is_some();
+        }
+        let rolls = service
+            .rollout
+            .as_ref()
+            .is_some_and(|rollout| rollout.state.is_active());
+        assert!(!rolls || waiting, "hangs: {:#?}", service.rollout);
+        let may_stay = waiting
+            || service
+                .rollout
+                .as_ref()
+                .is_some_and(|rollout| rollout.state.is_paused());
+        let template = |version| service.spec_at(version).map(|spec| &spec.task_template);
+        for task in live(&world.state, service.id) {
+            let (has, wanted) = (
+                template(task.spec_version),
+                Some(&service.spec.task_template),
+            );
+            let same = has.map(|has| &has.container_spec) == wanted.map(|it| &it.container_spec);
+            assert!(may_stay || same, "an old task stays: {task:#?}");
+        }
+        complete(service, world);
+    }
+}
+
+/// A replicated service has all its slots, but for those whose tasks ended for good.
+fn complete(service: &Service, world: &World) {
+    let Some(replicas) = service.spec.replicas() else {
+        return;
+    };
+    let slots: BTreeSet<Slot> = world
+        .state
+        .tasks_of(service.id)
+        .filter(|task| task.desired <= DesiredState::Shutdown)
+        .map(|task| task.slot)
+        .collect();
+    assert_eq!(slots.len() as u64, replicas, "slots are missing: {slots:?}");
+}
+
+/// The same commands make the same state, byte for byte.
+fn replays(world: &World) {
+    let mut state = State::default();
+    for (place, command) in world.log.iter().enumerate() {
+        state.apply(place as u64 + 1, command.clone());
+    }
+    let bytes = |state: &State| state.to_snapshot().expect("a snapshot");
+    assert!(bytes(&state) == bytes(&world.state), "a replay differs");
+}
+
+proptest! {
+    #![proptest_config(rounds(500))]
+
+    #[test]
+    fn any_history_keeps_the_rules(
+        seed in any::<u64>(),
+        nodes in 1..4usize,
+        first in shape(),
+        events in prop::collection::vec(event(), 1..40),
+    ) {
+        let mut world = World::new(seed);
+        world.agents.jitter(seed);
+        for n in 0..nodes {
+            world.add_node(&Machine::named(&format!("n{}", n + 2)));
+        }
+        let steps = Rc::new(RefCell::new(Steps::default()));
+        let followed = steps.clone();
+        world.watch_plans(Box::new(move |state, plan| {
+            followed.borrow_mut().follow(state, plan);
+        }));
+        let mut all = vec![Event::Create(first), Event::Advance(6)];
+        all.extend(events);
+        for event in &all {
+            world.happen(event, |world| {
+                no_more_than_wanted(world);
+                no_overcommitment(world);
+                steps.borrow().check(world);
+            });
+        }
+        world.heal();
+        world.advance(Nanos::from_secs(200), no_more_than_wanted);
+        comes_to_rest(&world);
+        replays(&world);
+    }
+
+    #[test]
+    fn an_undisturbed_update_keeps_the_service_up(
+        seed in any::<u64>(),
+        replicas in 1..9u64,
+        mut shape in shape(),
+        fails in any::<bool>(),
+        crashes in prop::collection::vec(any::<bool>(), 150),
+    ) {
+        shape.replicas = replicas;
+        shape.global = false;
+        shape.condition = "any";
+        shape.attempts = 0;
+        shape.max_per_node = 0;
+        shape.cpus = 0;
+        let mut world = World::new(seed);
+        world.agents.jitter(seed);
+        for n in 0..3 {
+            world.add_node(&Machine::named(&format!("n{}", n + 2)));
+        }
+        world.create_service(spec("web", &shape.words()));
+        world.advance(Nanos::from_secs(20), |_| {});
+        if fails {
+            shape.ratio = "0";
+            shape.on_failure = if shape.on_failure == "continue" { "pause" } else { shape.on_failure };
+            world.agents.set_image("app:2", Image::Fails);
+        }
+        let id = world.only_service();
+        let mut words = shape.words();
+        words.insert("image".to_owned(), "app:2".to_owned());
+        world.change_service(id, ServiceChange::Spec(spec("web", &words)));
+        let allowed = if shape.start_first { 0 } else if shape.parallelism == 0 { replicas } else { shape.parallelism };
+        for crash in crashes {
+            world.advance(Nanos::from_secs(1), |world| {
+                let up = live(&world.state, id).filter(|task| world.agents.runs(task.id)).count() as u64;
+                assert!(up + allowed >= replicas, "{up} of {replicas} up, {allowed} may be down");
+            });
+            if crash {
+                world.crash_leader();
+            }
+        }
+        let service = world.state.service(id).expect("the service");
+        let state = service.rollout.as_ref().map(|rollout| rollout.state);
+        let expected = match (fails, shape.on_failure) {
+            (false, _) => RolloutState::Completed,
+            (true, "rollback") => RolloutState::RollbackCompleted,
+            (true, _) => RolloutState::Paused,
+        };
+        prop_assert_eq!(state, Some(expected));
+        if expected != RolloutState::Paused {
+            let image = &service.spec.task_template.container_spec.image;
+            prop_assert_eq!(image, if fails { "app:1" } else { "app:2" });
+            for task in live(&world.state, id) {
+                prop_assert_eq!(task.spec_version, service.spec_version);
+                prop_assert_eq!(task.status.state, TaskState::Running);
+            }
+        }
+    }
+
+    #[test]
+    fn tasks_are_spread_within_one(
+        seed in any::<u64>(),
+        nodes in 0..6usize,
+        others in 0..10u64,
+        counts in prop::collection::vec(0..20u64, 1..4),
+        start_first in any::<bool>(),
+    ) {
+        let mut world = World::new(seed);
+        for n in 0..nodes {
+            world.add_node(&Machine::named(&format!("n{}", n + 2)));
+        }
+        let mut words = super::specs::Words::new();
+        words.insert("replicas".to_owned(), others.to_string());
+        world.create_service(spec("other", &words));
+        world.advance(Nanos::from_secs(4), |_| {});
+        let order = if start_first { "start-first" } else { "stop-first" };
+        words.insert("order".to_owned(), order.to_owned());
+        words.insert("parallelism".to_owned(), "2".to_owned());
+        words.insert("replicas".to_owned(), counts[0].to_string());
+        world.create_service(spec("web", &words));
+        world.advance(Nanos::from_secs(4), |_| {});
+        let web = world.state.find_service("web").expect("the service").id;
+        even(&world, web);
+        for count in &counts[1..] {
+            words.insert("replicas".to_owned(), count.to_string());
+            world.change_service(web, ServiceChange::Spec(spec("web", &words)));
+            world.advance(Nanos::from_secs(5), |_| {});
+            even(&world, web);
+        }
+        words.insert("image".to_owned(), "app:2".to_owned());
+        world.change_service(web, ServiceChange::Spec(spec("web", &words)));
+        world.advance(Nanos::from_secs(60), |_| {});
+        even(&world, web);
+    }
+}
+
+/// No node has two tasks more than another.
+fn even(world: &World, service: ServiceId) {
+    let counts: Vec<usize> = world
+        .state
+        .nodes()
+        .map(|node| {
+            live(&world.state, service)
+                .filter(|task| task.node == Some(node.id))
+                .count()
+        })
+        .collect();
+    let (most, least) = (counts.iter().max(), counts.iter().min());
+    assert!(
+        most.zip(least)
+            .is_some_and(|(most, least)| most - least <= 1),
+        "uneven: {counts:?}"
+    );
+}
