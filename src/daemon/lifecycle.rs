@@ -12,8 +12,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::address::{self, AddressError};
 use super::disk::Settings;
-use super::node::{Node, NodeParts};
 use super::group;
+use super::node::{Node, NodeParts};
 use super::{Daemon, STOP_DEADLINE};
 use crate::api::control::{InitRequest, JoinRequest, LifecycleError};
 use crate::manager::peers::{ask, chain};

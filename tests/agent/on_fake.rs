@@ -275,14 +275,18 @@ async fn containers_of_the_cluster_that_no_task_accounts_for_are_removed() {
 }
 
 #[tokio::test]
-async fn a_container_that_the_assignment_on_disk_does_not_name_is_kept_until_a_manager_has_spoken() {
+async fn a_container_that_the_assignment_on_disk_does_not_name_is_kept_until_a_manager_has_spoken()
+{
     let (mut node, first) = Node::with_task("web:1");
     let agent = node.start();
     agent.assign(node.fixture.assignment());
     reaches(&agent, first, TaskState::Running).await;
     agent.close().await;
     let old_disk = tempfile::tempdir().unwrap();
-    copy(&node.dir.path().join("agent"), &old_disk.path().join("agent"));
+    copy(
+        &node.dir.path().join("agent"),
+        &old_disk.path().join("agent"),
+    );
 
     // A second task, and a crash before the assignment that names it was on disk.
     let service = node.fixture.service("web:1", &[]);
