@@ -36,7 +36,7 @@ fn may_propose(store: &Store, from: NodeId, role: Role) -> bool {
 async fn propose(store: &Store, op: Op) -> Answer {
     match store.propose_here(op).await {
         Ok((reply, index)) => Answer::Proposed { reply, index },
-        Err(HereError::NotLeader) => not_leader(store),
+        Err(HereError::NotLeader | HereError::NoQuorum) => not_leader(store),
         Err(HereError::Refused(why) | HereError::TooLarge(why)) => Answer::Refused(why),
         Err(HereError::Unknown(why)) => Answer::Unknown(why),
     }

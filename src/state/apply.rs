@@ -42,7 +42,13 @@ impl State {
                 worker_token,
                 manager_token,
             } => self.update_cluster(index, at, version, *spec, worker_token, manager_token),
-            Op::AddNode(node) => self.add_node(index, at, *node),
+            Op::AddNode(node) => match self.nodes.get(&node.id) {
+                // Proposed again after its first answer was lost: an id is minted for one node.
+                Some(known) => Ok(Reply::Written {
+                    version: known.meta.version,
+                }),
+                None => self.add_node(index, at, *node),
+            },
             Op::UpdateNode { id, version, spec } => self.update_node(index, at, id, version, spec),
             Op::RemoveNode { id, force } => self.remove_node(index, at, id, force),
             Op::ObserveNodes(news) => self.observe_nodes(index, at, news),
@@ -124,10 +130,10 @@ impl State {
     }
 
     fn add_node(&mut self, index: u64, at: Timestamp, add: AddNode) -> Applied {
-        // Proposed again after its first answer was lost: ids are minted for one node each.
-        if let Some(known) = self.nodes.get(&add.id) {
-            return Ok(Reply::Written {
-                version: known.meta.version,
+        if self.nodes.contains_key(&add.id) {
+            return Err(Rejected::NameTaken {
+                kind: Kind::Node,
+                name: add.id.to_string(),
             });
         }
         let node = Node {
@@ -436,6 +442,7 @@ impl State {
         if self.tasks_of(id).next().is_none() {
             self.touched.forget(id, index);
         } else {
+            self.departed.insert(id, service);
             self.touched.service(id, index);
         }
         Ok(Reply::Done)

@@ -266,6 +266,7 @@ impl State {
             }
             self.touched.service(task.service, index);
         } else if self.tasks_of(task.service).next().is_none() {
+            self.departed.remove(&task.service);
             self.touched.forget(task.service, index);
         }
         true

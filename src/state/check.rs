@@ -31,6 +31,12 @@ pub fn check(state: &State) -> Vec<Violation> {
     for service in state.services.values() {
         specs(service, &mut found);
     }
+    for (id, service) in &state.departed {
+        let leaving = !state.services.contains_key(id) && state.tasks_of(*id).next().is_some();
+        found.unless(leaving, &format!("service {}", service.name()), || {
+            "is kept for tasks that are gone".to_owned()
+        });
+    }
     for task in state.tasks.values() {
         task_is_sound(state, task, &mut found);
     }

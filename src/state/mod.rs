@@ -56,6 +56,9 @@ pub struct State {
     cluster: Option<Arc<Cluster>>,
     nodes: Table<NodeId, Node>,
     services: Table<ServiceId, Service>,
+    /// Services that were removed and still have tasks: how those are to be stopped is in their
+    /// specs.
+    departed: Table<ServiceId, Service>,
     tasks: Table<TaskId, Task>,
     networks: Table<NetworkId, Network>,
     configs: Table<ConfigId, Config>,

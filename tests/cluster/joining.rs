@@ -103,7 +103,7 @@ fn an_address_that_leads_to_no_manager_is_named() {
     };
     request_to(&nobody, 503, &[&nobody, "UDP"]);
     request_to(&own, 400, &[&own, "own"]);
-    request_to("", 400, &["address"]);
+    request_to("", 400, &["RemoteAddr"]);
     free.join(manager, &token).unwrap();
     assert_eq!(nodes(manager).unwrap().len(), 2);
 }

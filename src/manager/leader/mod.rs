@@ -267,6 +267,7 @@ impl Leader {
                 tracing::debug!(why, "news of nodes was not taken");
                 self.liveness.not_taken(news);
             }
+            Err(HereError::NoQuorum) => self.liveness.not_taken(news),
             Err(HereError::NotLeader) => {}
         }
     }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::spec::NetworkSpec;
 use crate::state::Change;
+use crate::state::assignment::{Stamp, Want};
 use crate::state::check::check;
 use crate::state::command::{ServiceChange, TaskReport};
 use crate::state::node::NodeState;
@@ -81,6 +82,46 @@ fn names_are_taken_once_and_free_again_after_removal() {
     );
     log.apply(Op::RemoveService { id: service(1) });
     assert!(matches!(log.create(2, named("web")), Reply::Written { .. }));
+}
+
+#[test]
+fn tasks_of_a_removed_service_are_stopped_as_its_spec_says() {
+    let mut log = Log::started();
+    log.worker(2);
+    log.create(1, named("web"));
+    let new = new_task(&log.state, 1, 1, 1);
+    let assign = Change::Assign {
+        task: task(1),
+        node: node(2),
+    };
+    log.plan(vec![Change::CreateTask(new), assign]);
+    log.apply(Op::RemoveService { id: service(1) });
+    let kept = State::from_snapshot(&log.state.to_snapshot().unwrap()).unwrap();
+    for state in [&log.state, &kept] {
+        let stamp = Stamp::default();
+        let told = state.assignment(node(2), stamp, &[task(1)].into()).unwrap();
+        assert_eq!(told.tasks[0].want, Want::Removed);
+        assert_eq!(told.specs[0].spec.name, "web");
+        assert_eq!(check(state), []);
+    }
+    log.plan(vec![Change::DeleteTask { task: task(1) }]);
+    assert_eq!(check(&log.state), []);
+    let told = log
+        .state
+        .assignment(node(2), Stamp::default(), &[].into())
+        .unwrap();
+    assert!(told.specs.is_empty());
+}
+
+#[test]
+fn a_node_that_is_added_again_is_the_same_node() {
+    let mut log = Log::started();
+    let add = || Op::AddNode(Box::new(add_node(2, Role::Worker)));
+    let first = log.apply(add());
+    assert!(matches!(first, Reply::Written { .. }));
+    // Its first answer was lost, and it was proposed to the next leader.
+    assert_eq!(log.apply(add()), first);
+    assert_eq!(log.state.nodes().count(), 2);
 }
 
 #[test]
