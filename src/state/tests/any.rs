@@ -213,7 +213,7 @@ fn some_op(state: &State, (kind, dice): Dice) -> Op {
         10 | 11 => {
             let found = state.service(of);
             let mut spec = some_spec([b, c, d, e, f, a]);
-            if let Some(found) = found.filter(|_| f % 8 > 0) {
+            if let Some(found) = found.filter(|_| !f.is_multiple_of(8)) {
                 spec.name = found.name().to_owned();
             }
             let change = if d % 4 == 0 {
@@ -261,7 +261,7 @@ fn some_op(state: &State, (kind, dice): Dice) -> Op {
             let reported = task(few(b, 24));
             let on = state.task(reported).and_then(|task| task.node);
             Op::Report(vec![TaskReport {
-                node: on.filter(|_| c % 8 > 0).unwrap_or(node),
+                node: on.filter(|_| !c.is_multiple_of(8)).unwrap_or(node),
                 task: reported,
                 state: pick(&STATES, d),
                 at: Timestamp(0),

@@ -176,6 +176,64 @@ fn a_rollback_gives_tasks_their_own_version_back() {
 }
 
 #[test]
+fn scaling_in_the_middle_of_an_update_does_not_change_what_a_rollback_returns_to() {
+    let mut log = Log::started();
+    log.create(1, image(named("web"), "a"));
+    let first = log.state.service(service(1)).unwrap().spec_version;
+    update(&mut log, 1, ServiceChange::Spec(image(named("web"), "b")));
+    let mut scaled = image(named("web"), "b");
+    scaled.mode =
+        crate::spec::Mode::Replicated(crate::spec::service::Replicated { replicas: Some(5) });
+    update(&mut log, 1, ServiceChange::Spec(scaled));
+    update(&mut log, 1, ServiceChange::RollBack);
+    let found = log.state.service(service(1)).unwrap();
+    assert_eq!(found.spec_version, first);
+    assert_eq!(found.spec.task_template.container_spec.image, "a");
+    assert_eq!(found.spec.replicas(), Some(5));
+}
+
+#[test]
+fn a_change_of_policy_resumes_a_paused_update() {
+    let mut log = Log::started();
+    log.create(1, image(named("web"), "a"));
+    update(&mut log, 1, ServiceChange::Spec(image(named("web"), "b")));
+    let version = log.state.service(service(1)).unwrap().spec_version;
+    let rollout = log
+        .state
+        .service(service(1))
+        .unwrap()
+        .rollout
+        .clone()
+        .unwrap();
+    log.plan(vec![Change::SetRollout {
+        service: service(1),
+        spec_version: version,
+        rollout: Rollout {
+            state: RolloutState::Paused,
+            failures: 3,
+            ..rollout
+        },
+    }]);
+    let mut scaled = image(named("web"), "b");
+    scaled.labels.insert("a".to_owned(), "b".to_owned());
+    update(&mut log, 1, ServiceChange::Spec(scaled.clone()));
+    let state = |log: &Log| {
+        let found = log
+            .state
+            .service(service(1))
+            .unwrap()
+            .rollout
+            .clone()
+            .unwrap();
+        (found.state, found.failures, found.target)
+    };
+    assert_eq!(state(&log), (RolloutState::Paused, 3, version));
+    scaled.update_config = Some(crate::spec::policy::UpdateConfig::default());
+    update(&mut log, 1, ServiceChange::Spec(scaled));
+    assert_eq!(state(&log), (RolloutState::Updating, 0, version));
+}
+
+#[test]
 fn a_rollback_that_cannot_be_done_pauses_the_update() {
     let mut log = Log::started();
     create_network(&mut log, 2, "app", "");
@@ -513,7 +571,7 @@ fn check_finds_what_is_wrong() {
         !check(&state).is_empty()
     };
     assert!(broken(&|state| {
-        state.unassigned.insert(task(1));
+        state.unassigned.insert((service(1), task(1)));
     }));
     assert!(broken(&|state| {
         state.usage.clear();
