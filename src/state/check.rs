@@ -33,7 +33,7 @@ pub fn check(state: &State) -> Vec<Violation> {
     }
     for (id, service) in &state.departed {
         let leaving = !state.services.contains_key(id) && state.tasks_of(*id).next().is_some();
-        found.unless(leaving, &format!("service {}", service.name()), || {
+        found.unless(leaving, format!("service {}", service.name()), || {
             "is kept for tasks that are gone".to_owned()
         });
     }
