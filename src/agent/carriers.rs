@@ -196,8 +196,9 @@ impl Carriers {
     pub(super) fn next_try(&self) -> Option<Instant> {
         let carriers = self
             .known
-            .values()
-            .filter_map(|carrier| match &carrier.state {
+            .iter()
+            .filter(|(network, _)| !self.removing.contains(network))
+            .filter_map(|(_, carrier)| match &carrier.state {
                 CarrierState::Failed { until, .. } => Some(*until),
                 _ => None,
             });

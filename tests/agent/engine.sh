@@ -34,7 +34,7 @@ while read -r order; do
             ;;
         kill | stop)
             if [ "$order" = kill ]; then kill -9 "$pid"; else kill "$pid"; fi
-            wait "$pid" || :
+            wait "$pid" 2> /dev/null || :
             gone /run/docker/containerd/containerd.pid
             rm -f /run/dockerd.pid
             echo ended
