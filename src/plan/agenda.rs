@@ -14,6 +14,11 @@ const ENOUGH: usize = 10_000;
 
 /// What the next pass has to look at. One per leadership; it may be thrown away at any time, for
 /// a new one only looks at more.
+///
+/// A leader first applies everything that was in the log when it was elected. Then, over and over:
+/// `pass`; if there are changes, propose them, wait until they are applied, and pass again; if
+/// there are none, wait for the state to move or for `wake_at`. One plan at a time: a second one,
+/// made from the same state, would decide the same things again.
 #[derive(Debug, Clone, Default)]
 pub struct Agenda {
     /// Changes up to this log index have been looked at.
@@ -45,8 +50,10 @@ impl Agenda {
         Self::default()
     }
 
-    /// Decides what should change in `state`. `now` is the leader's clock; the pass takes the
-    /// state's own if that is ahead.
+    /// Decides what should change in `state`. `now` is the leader's clock, which must not go back
+    /// while it leads; the pass takes the state's own if that is ahead. So after a leader whose
+    /// clock was fast, delays last longer by as much unless the new one starts from
+    /// `State::clock` and counts on from there.
     pub fn pass(&mut self, state: &State, now: Timestamp) -> Plan {
         let Some(cluster) = state.cluster() else {
             return Plan::default();

@@ -121,11 +121,14 @@ impl Steps {
             let Some(old) = state.task(*old) else {
                 continue;
             };
-            let moved = old.spec_version == new.spec_version
+            let steps = is_step(state, old, new.spec_version) && old.node.is_some();
+            // What was in flight still is when its node is lost or another update comes; what has
+            // failed is not.
+            let in_flight = self.taken.contains(&old.id)
+                && old.restarts.count == 0
                 && old.running_since.is_none()
                 && !old.has_ended();
-            let steps = is_step(state, old, new.spec_version) && old.node.is_some();
-            if steps || (self.taken.contains(&old.id) && (moved || old.running_since.is_none())) {
+            if steps || in_flight {
                 self.taken.insert(new.id);
             }
         }
