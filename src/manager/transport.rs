@@ -54,12 +54,20 @@ impl Transport for QuicTransport {
     }
 }
 
-/// Answers the Raft calls of one peer, as soon as this node has a Raft of its own.
-pub(super) async fn serve(connection: Connection, raft: watch::Receiver<Option<Raft>>) {
-    let mut ready = raft.clone();
-    if ready.wait_for(Option::is_some).await.is_err() {
+/// Answers the Raft calls of one peer for as long as this node has a Raft of its own. Then the
+/// connection ends: a peer that kept it would not find the Raft that the node may have later.
+pub(super) async fn serve(connection: Connection, mut raft: watch::Receiver<Option<Raft>>) {
+    let mut stopped = raft.clone();
+    if raft.wait_for(Option::is_some).await.is_err() {
         return;
     }
+    tokio::select! {
+        () = answer(connection.clone(), raft) => {}
+        _ = stopped.wait_for(Option::is_none) => connection.close("this node's Raft has stopped"),
+    }
+}
+
+async fn answer(connection: Connection, raft: watch::Receiver<Option<Raft>>) {
     serve_calls(
         connection,
         CONCURRENT,
