@@ -152,6 +152,7 @@ impl FakeControl {
                 desired,
                 gate: Gate::default(),
                 restarts: Restarts::default(),
+                in_rollout: false,
             }),
             Change::Assign { task: id, node },
         ]));
