@@ -14,12 +14,15 @@ use super::runtime::ListedContainer;
 use super::step::Facts;
 use super::worker::{Shared, Worker};
 use crate::spec::TaskId;
-use crate::state::assignment::Assignment;
+use crate::state::assignment::{Assignment, Stamp};
 use crate::state::task::TaskState;
 
 pub(super) struct Core {
     pub(super) shared: Shared,
     pub(super) assignment: watch::Receiver<Option<Arc<Assignment>>>,
+    /// The assignment that was on disk. It may be older than what runs here: until a manager has
+    /// spoken, a container that it does not name is left alone.
+    pub(super) kept: Option<Stamp>,
     pub(super) engine: watch::Receiver<EngineState>,
     pub(super) news: mpsc::Receiver<EngineNews>,
 }
@@ -130,8 +133,10 @@ impl Core {
         };
         let orders = orders(&assignment, first);
         let assigned: BTreeSet<TaskId> = assignment.tasks.iter().map(|task| task.id).collect();
+        let is_from_disk = self.kept == Some(assignment.stamp);
         let orphans: Vec<TaskId> = listed
             .keys()
+            .filter(|_| !is_from_disk)
             .filter(|task| !assigned.contains(task) && !workers.handles.contains_key(task))
             .copied()
             .collect();
@@ -155,8 +160,11 @@ impl Core {
         for task in &assignment.tasks {
             let known = self.shared.board.facts_of(task.id);
             let mut facts = known.unwrap_or_else(|| Facts::new(self.shared.clock.now()));
-            if facts.state < TaskState::Starting && !engine.up {
-                facts.state = facts.state.max(TaskState::Accepted);
+            if facts.state < TaskState::Starting && !engine.reason.is_empty() {
+                if facts.state < TaskState::Accepted {
+                    facts.state = TaskState::Accepted;
+                    facts.message = "accepted".to_owned();
+                }
                 facts.err.clone_from(&engine.reason);
                 self.shared.board.put(task.id, &facts);
             }

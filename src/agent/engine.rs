@@ -25,7 +25,7 @@ pub struct EngineState {
     /// Counts how many times it came up.
     pub epoch: u64,
     pub since: Timestamp,
-    /// Why it is not up; empty when it is.
+    /// Why it is not up; empty when it is, and before it was asked.
     pub reason: String,
 }
 
@@ -75,14 +75,14 @@ impl Watcher {
     async fn follow(&self) -> Result<(), RuntimeError> {
         // Events first, then the list: nothing can happen unseen in between.
         let mut events = self.runtime.watch(self.cluster).await?;
-        let mut machine = self.runtime.describe().await?;
+        let (mut machine, containers) =
+            tokio::try_join!(self.runtime.describe(), self.runtime.list(self.cluster))?;
         machine.hostname.clone_from(&self.hostname);
         self.machine.send_if_modified(|known| {
             let modified = *known != machine;
             *known = machine;
             modified
         });
-        let containers = self.runtime.list(self.cluster).await?;
         self.up();
         self.tell(EngineNews::Back(containers)).await;
         let mut compare = tokio::time::interval(COMPARE_EVERY);

@@ -148,9 +148,8 @@ async fn say(sender: &mut FramedSender, message: &ToManager) -> Option<()> {
 
 async fn hear(config: &SessionConfig, mut receiver: FramedReceiver) -> End {
     loop {
-        let frame = match timeout(SILENCE_MAX, receiver.recv()).await {
-            Ok(Ok(Some(frame))) => frame,
-            Ok(Ok(None) | Err(_)) | Err(_) => return End::Lost,
+        let Ok(Ok(Some(frame))) = timeout(SILENCE_MAX, receiver.recv()).await else {
+            return End::Lost;
         };
         match codec::decode::<ToAgent>(&frame) {
             Ok(ToAgent::Heartbeat) => {}

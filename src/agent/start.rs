@@ -258,7 +258,7 @@ impl Parts {
                 up: false,
                 epoch: 0,
                 since: Timestamp::default(),
-                reason: "not asked yet".to_owned(),
+                reason: String::new(),
             }),
             machine: watch::Sender::new(NodeDescription {
                 hostname: config.hostname.clone(),
@@ -277,6 +277,7 @@ impl Parts {
                 signals: signals.clone(),
             },
             assignment: assignment.subscribe(),
+            kept: assignment.borrow().as_ref().map(|kept| kept.stamp),
             engine: watcher.state.subscribe(),
             news,
         };

@@ -364,7 +364,8 @@ impl Worker {
     /// container is looked at again.
     async fn retry_later(&mut self, error: &RuntimeError) {
         tracing::warn!(task = %self.task, %error, "trying again");
-        if self.facts.state < TaskState::Running {
+        // An engine that is away is the node's trouble, not that of every task that runs on.
+        if self.facts.state < TaskState::Running || !matches!(error, RuntimeError::Unavailable(_)) {
             self.explain(error.to_string());
         }
         self.sight = Sight::Unknown;

@@ -176,7 +176,7 @@ impl From<LifecycleError> for ApiError {
                 StatusCode::SERVICE_UNAVAILABLE,
                 Some(ErrorCode::Unreachable),
             ),
-            LifecycleError::Unsafe(_) => (StatusCode::SERVICE_UNAVAILABLE, None),
+            LifecycleError::Unsafe(_) => (StatusCode::SERVICE_UNAVAILABLE, Some(ErrorCode::Unsafe)),
             LifecycleError::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, None),
         };
         let mut answer = Self::new(status, error.to_string());

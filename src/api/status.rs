@@ -1,7 +1,10 @@
-//! `/swarmr/v1/status`: one screen about the cluster, from this node's memory alone, so that it
-//! answers when nothing else does.
+//! `/swarmr/v1/status`: one screen about the cluster, from this node's memory, so that it answers
+//! when nothing else does.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::control::{Consensus, Standing, StatusNode, StatusProblem, StatusReport};
 use super::server::Api;
@@ -14,11 +17,22 @@ use crate::state::{Node, Service, State, Task};
 /// Problems of one kind that are told one by one; the rest are counted.
 const MOST_PROBLEMS: usize = 20;
 
+/// How long the managers may take to agree on what they know before it is said that they do not.
+const AGREE_WITHIN: Duration = Duration::from_secs(2);
+
 /// The report as of now.
-pub(super) fn now(api: &Api) -> StatusReport {
+pub(super) async fn now(api: &Api) -> StatusReport {
+    let mut consensus = api.control.consensus();
+    if consensus.leader.is_some() {
+        // A manager that does not lead cannot know by itself whether the leader it knows still is.
+        let agreed = timeout(AGREE_WITHIN, api.control.read()).await;
+        if !matches!(agreed, Ok(Ok(_))) {
+            consensus.leader = None;
+        }
+    }
     status_report(
         &api.control.local_state(),
-        &api.control.consensus(),
+        &consensus,
         &api.control.standing(),
         api.control.now(),
     )

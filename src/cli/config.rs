@@ -133,12 +133,17 @@ fn rows(mut configs: Vec<Config>, now: Timestamp) -> Vec<Data> {
             format::row([
                 ("ID", config.id.to_string().into()),
                 ("Name", config.spec.name.clone().into()),
-                ("CreatedAt", age::ago(config.meta.created_at, now).into()),
-                ("UpdatedAt", age::ago(config.meta.updated_at, now).into()),
+                ("CreatedAt", aged(config.meta.created_at, now).into()),
+                ("UpdatedAt", aged(config.meta.updated_at, now).into()),
                 ("Labels", labels.join(",").into()),
             ])
         })
         .collect()
+}
+
+/// As tables of tasks write it, but for the first letter, which Docker leaves large here.
+fn aged(then: Timestamp, now: Timestamp) -> String {
+    format!("{} ago", age::in_words(now - then))
 }
 
 async fn inspect(context: &Context, args: InspectArgs) -> Result<(), Failure> {
@@ -215,7 +220,7 @@ mod tests {
         assert_eq!(
             format::list(COLUMNS, &rows, Wanted::default()).unwrap(),
             "ID                          NAME      CREATED              UPDATED\n\
-             5z311640rt0bf3ahg7k6zec2d   site      about a minute ago   about a minute ago\n"
+             5z311640rt0bf3ahg7k6zec2d   site      About a minute ago   About a minute ago\n"
         );
     }
 

@@ -189,7 +189,7 @@ fn exit_of_refusal(status: StatusCode, code: Option<ErrorCode>) -> Exit {
             | ErrorCode::AlreadyInCluster
             | ErrorCode::Stale,
         ) => Exit::Conflict,
-        Some(ErrorCode::Denied) => Exit::Denied,
+        Some(ErrorCode::Denied | ErrorCode::Unsafe) => Exit::Denied,
         Some(ErrorCode::NotBuilt) => Exit::Error,
         None => match status.as_u16() {
             401 | 403 => Exit::Denied,
@@ -240,6 +240,7 @@ mod tests {
             (503, Some(ErrorCode::NotInCluster), Exit::Conflict),
             (503, Some(ErrorCode::AlreadyInCluster), Exit::Conflict),
             (503, Some(ErrorCode::Unreachable), Exit::Unreachable),
+            (503, Some(ErrorCode::Unsafe), Exit::Denied),
             (502, Some(ErrorCode::EngineUnreachable), Exit::Unreachable),
             (501, Some(ErrorCode::NotBuilt), Exit::Error),
         ];

@@ -61,9 +61,13 @@ impl MachineFlags {
         }
     }
 
+    pub(crate) fn is_default_place(&self) -> bool {
+        self.state_dir.as_os_str() == DEFAULT_STATE_DIR
+    }
+
     /// Whether these are the options of a daemon that was given none.
     pub(crate) fn is_default(&self) -> bool {
-        self.state_dir.as_os_str() == DEFAULT_STATE_DIR
+        self.is_default_place()
             && self.engine.to_string() == DEFAULT_ENGINE
             && !self.alongside_swarm
     }

@@ -44,19 +44,25 @@ fn screen(report: &StatusReport) -> String {
 
 fn write_screen(text: &mut String, report: &StatusReport) -> std::fmt::Result {
     if report.cluster.is_empty() {
-        writeln!(text, "This node is in no cluster.")?;
-        write_problems(text, report)?;
-        return writeln!(text, "Use \"swarmr init\" or \"swarmr join\".");
+        writeln!(
+            text,
+            "This node is in no cluster. Use \"swarmr init\" to make one, or \"swarmr join\"."
+        )?;
+        return Ok(());
     }
     writeln!(text, "Cluster:  {}", report.cluster)?;
     writeln!(text, "Node:     {} ({})", report.node, report.role)?;
-    let leader = report.leader.as_deref().unwrap_or("none");
-    let quorum = if report.has_quorum {
-        ""
-    } else {
-        "   NO QUORUM: nothing can be changed"
-    };
-    writeln!(text, "Leader:   {leader}{quorum}")?;
+    // Workers know neither.
+    let is_manager = report.role != "worker";
+    if is_manager {
+        let leader = report.leader.as_deref().unwrap_or("none");
+        let quorum = if report.has_quorum {
+            ""
+        } else {
+            "   NO QUORUM: nothing can be changed"
+        };
+        writeln!(text, "Leader:   {leader}{quorum}")?;
+    }
     for (heading, nodes) in [("Managers", &report.managers), ("Workers", &report.workers)] {
         if !nodes.is_empty() {
             write!(text, "\n{heading}\n{}", nodes_table(nodes))?;
@@ -69,7 +75,8 @@ fn write_screen(text: &mut String, report: &StatusReport) -> std::fmt::Result {
         }
     }
     write_problems(text, report)?;
-    if report.problems.is_empty() && report.converging.is_empty() {
+    let is_well = report.problems.is_empty() && report.converging.is_empty();
+    if is_manager && report.has_quorum && is_well {
         writeln!(text, "\nAll is well.")?;
     }
     Ok(())
@@ -157,6 +164,9 @@ mod tests {
         assert!(screen(&report).contains("Leader:   none   NO QUORUM"));
         report.has_quorum = true;
         assert!(screen(&report).ends_with("All is well.\n"));
+        report.role = "worker".into();
+        report.has_quorum = false;
+        assert_eq!(screen(&report), "Cluster:  abc\nNode:      (worker)\n");
         assert!(screen(&StatusReport::default()).contains("in no cluster"));
     }
 }

@@ -23,12 +23,13 @@ impl Daemon {
         let node = self.node.borrow().clone();
         match node {
             None => Err(Unavailable::NotInCluster),
+            // A demoted node's manager runs on until the others do without it; for clients it is none.
             Some(node) => match node.manager() {
-                Some(manager) => Ok(manager),
-                None if node.role() == Role::Manager => Err(Unavailable::NoQuorum(
+                Some(manager) if node.role() == Role::Manager => Ok(manager),
+                _ if node.role() == Role::Manager => Err(Unavailable::NoQuorum(
                     "this node is about to become a manager: retry in a moment".to_owned(),
                 )),
-                None => Err(Unavailable::NotManager),
+                _ => Err(Unavailable::NotManager),
             },
         }
     }

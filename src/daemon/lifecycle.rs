@@ -8,10 +8,11 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use swarmr_net::identity::{Ca, NodeIdentity, NodeKey, Role as CertificateRole, Token};
 use swarmr_net::quic::{Credentials, Door, call};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::address::{self, AddressError};
 use super::disk::Settings;
+use super::group;
 use super::node::{Node, NodeParts};
 use super::{Daemon, STOP_DEADLINE};
 use crate::api::control::{InitRequest, JoinRequest, LifecycleError};
@@ -220,10 +221,7 @@ impl Daemon {
             .map_err(|error| LifecycleError::Invalid(format!("--token: {error}")))?;
         let remote = remote(&request.remote_addrs)?;
         let addresses = addresses(&request.listen_addr, &request.advertise_addr)?;
-        if addresses
-            .advertise
-            .is_some_and(|own| own.to_string() == remote)
-        {
+        if leads_here(&remote, &addresses).await {
             return Err(LifecycleError::Invalid(format!(
                 "the address to join, {remote}, is this node's own: give a manager's address"
             )));
@@ -500,15 +498,11 @@ async fn say_goodbye(node: &Node) -> Result<(), String> {
         .await
         {
             Ok(Answer::Done) => {
-                if let Some(own) = node.manager() {
-                    let id = own.raft_id();
-                    let mut status = own.store().raft().watch();
-                    let out = status
-                        .wait_for(|status| !status.members.iter().any(|member| member.id == id));
-                    timeout_at(deadline, out)
-                        .await
-                        .map_err(|_| "this manager is still in the Raft group".to_owned())?
-                        .map_err(|_| "Raft stopped".to_owned())?;
+                while !group::is_out(node).await {
+                    if Instant::now() >= deadline {
+                        return Err("this manager is still in the Raft group".to_owned());
+                    }
+                    tokio::time::sleep(group::ASK_EVERY).await;
                 }
                 return Ok(());
             }
@@ -546,6 +540,22 @@ fn addresses(listen: &str, advertise: &str) -> Result<Addresses, LifecycleError>
         Some(address::advertise(advertise, listen, &interfaces).map_err(invalid)?)
     };
     Ok(Addresses { listen, advertise })
+}
+
+/// Whether the address of the manager to join is this node's own, in whichever way it is written.
+async fn leads_here(remote: &str, own: &Addresses) -> bool {
+    let found = timeout(JOIN_DEADLINE, tokio::net::lookup_host(remote)).await;
+    // What cannot be looked up is told by the attempt to connect.
+    let Ok(Ok(mut found)) = found else {
+        return false;
+    };
+    let local = address::interfaces();
+    found.any(|found| {
+        let ip = found.ip();
+        let listens = own.listen.ip() == ip
+            || own.listen.ip().is_unspecified() && local.iter().any(|here| here.address == ip);
+        own.advertise == Some(found) || (listens && own.listen.port() == found.port())
+    })
 }
 
 /// The address of the manager to join, with Docker's port unless it names one.

@@ -13,7 +13,7 @@ use super::options::{DaemonOptions, LogFormat};
 pub(super) fn start(options: &DaemonOptions) -> anyhow::Result<()> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(levels) if !levels.is_empty() => EnvFilter::try_new(levels).context("RUST_LOG")?,
-        _ => EnvFilter::try_new(&options.log_level).with_context(|| {
+        _ => EnvFilter::try_new(levels(&options.log_level)).with_context(|| {
             format!(
                 "--log-level {:?}: want a level, or MODULE=LEVEL,…",
                 options.log_level
@@ -41,4 +41,14 @@ pub(super) fn start(options: &DaemonOptions) -> anyhow::Result<()> {
         }
     };
     started.context("logging cannot be started")
+}
+
+/// A plain level is meant for swarmr: the consensus library tells each step at `info`, and each
+/// heartbeat that a dead member does not answer at `warn`.
+fn levels(text: &str) -> String {
+    match text {
+        "info" => "info,openraft=error".to_owned(),
+        "debug" => "debug,openraft=info".to_owned(),
+        _ => text.to_owned(),
+    }
 }

@@ -8,6 +8,7 @@ mod address;
 mod control;
 mod disk;
 mod engine;
+mod group;
 mod lifecycle;
 mod logging;
 mod node;

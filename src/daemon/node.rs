@@ -19,7 +19,7 @@ use super::{lifecycle, role};
 use crate::agent::Agent;
 use crate::agent::session::{self, SessionConfig};
 use crate::clock::Clock;
-use crate::manager::authority::{certificate_role, role_of};
+use crate::manager::authority::role_of;
 use crate::manager::{Manager, ManagerConfig};
 use crate::message::control::{Answer, Ask};
 use crate::message::{ADMIT, CONTROL, JOIN, RAFT, SESSION};
@@ -158,6 +158,11 @@ impl Node {
             *settings = changed;
         }
         Ok(())
+    }
+
+    /// Where managers are, as this node heard last.
+    pub(super) fn known_managers(&self) -> Vec<ManagerAddr> {
+        self.managers.borrow().clone()
     }
 
     pub(super) fn identity(&self) -> Option<Arc<NodeIdentity>> {
@@ -327,6 +332,10 @@ impl Node {
         };
         match (self.manager(), question) {
             (_, Ask::Ping) => Answer::Done,
+            // What runs here is about to stop and to forget its log: it must not be added again.
+            (Some(_), Ask::PrepareMember { .. }) if self.role() == Role::Worker => {
+                Answer::Refused("this node is just ceasing to be a manager".to_owned())
+            }
             (Some(manager), question) => manager.answer(from, role, question).await,
             (None, Ask::PrepareMember { raft_id })
                 if role == Role::Manager && self.role() == Role::Manager =>
@@ -378,16 +387,12 @@ fn admit_manager(manager: &Manager, peer: &str) -> Result<(), Refusal> {
         return Ok(());
     }
     let state = manager.state();
-    let demoted = peer
-        .parse::<NodeId>()
-        .ok()
-        .and_then(|id| state.node(id).cloned())
-        .is_some_and(|node| certificate_role(node.spec.role) != certificate_role(Role::Manager));
-    if demoted {
+    let node = peer.parse::<NodeId>().ok().and_then(|id| state.node(id));
+    if node.is_some_and(|node| node.is_manager()) {
+        Ok(())
+    } else {
         Err(Refusal::not_admitted(format!(
             "node {peer} is not a manager any more"
         )))
-    } else {
-        Ok(())
     }
 }

@@ -6,8 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use swarmr_net::identity::NodeIdentity;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::group;
 use super::node::Node;
 use crate::manager::peers::ask;
 use crate::message::control::{Answer, Ask};
@@ -18,7 +20,7 @@ use crate::state::assignment::{Assignment, ManagerAddr};
 const EVERY: Duration = Duration::from_secs(60);
 const RETRY: Duration = Duration::from_secs(1);
 const RENEW_DEADLINE: Duration = Duration::from_secs(5);
-/// How long a demoted manager waits to be out of the Raft group before it stops its own part.
+/// How long a demoted manager waits to be out of the Raft group before it says that it is not.
 const LEAVE_GROUP: Duration = Duration::from_secs(10);
 
 /// Follows assignments and the clock until the node stops.
@@ -39,7 +41,11 @@ pub(super) async fn follow(
                     .borrow_and_update()
                     .as_ref()
                     .map(|assignment| assignment.role);
-                match settle(&node, &known, wanted, fraction).await {
+                let settled = tokio::select! {
+                    () = stopping.cancelled() => return,
+                    settled = settle(&node, &known, wanted, fraction, &assigned) => settled,
+                };
+                match settled {
                     Ok(()) => EVERY,
                     Err(error) => {
                         tracing::warn!(
@@ -65,6 +71,7 @@ async fn settle(
     managers: &[ManagerAddr],
     wanted: Option<Role>,
     fraction: f64,
+    assigned: &watch::Receiver<Option<Arc<Assignment>>>,
 ) -> Result<(), String> {
     if !managers.is_empty() {
         node.remember(|settings| settings.managers = managers.to_vec())
@@ -78,12 +85,32 @@ async fn settle(
         renew(node, &identity, managers).await?;
     }
     if node.role() == Role::Worker && node.manager().is_some() {
-        leave_group(node).await;
-        node.stop_manager()
-            .await
-            .map_err(|error| format!("{error:#}"))?;
-        tracing::info!("this node is a worker now");
+        step_down(node, assigned).await?;
     }
+    Ok(())
+}
+
+/// Stops this node's manager once the others do without it.
+async fn step_down(
+    node: &Node,
+    assigned: &watch::Receiver<Option<Arc<Assignment>>>,
+) -> Result<(), String> {
+    let give_up = Instant::now() + LEAVE_GROUP;
+    while !group::is_out(node).await {
+        let wanted = assigned.borrow().as_ref().map(|assignment| assignment.role);
+        if wanted == Some(Role::Manager) {
+            // Promoted again before it was out: it goes on as it is, under a new certificate.
+            return Ok(());
+        }
+        if Instant::now() >= give_up {
+            return Err("it is still in the Raft group".to_owned());
+        }
+        tokio::time::sleep(group::ASK_EVERY).await;
+    }
+    node.stop_manager()
+        .await
+        .map_err(|error| format!("{error:#}"))?;
+    tracing::info!("this node is a worker now");
     Ok(())
 }
 
@@ -116,9 +143,16 @@ async fn renew(
                 renewed
                     .save(&node.disk.tls())
                     .map_err(|error| error.to_string())?;
+                let before = node.role();
                 node.door
                     .adopt(renewed)
                     .map_err(|error| error.to_string())?;
+                if (before, node.role()) == (Role::Worker, Role::Manager) {
+                    // A connection keeps the certificate that it was opened with: as a worker.
+                    for manager in managers {
+                        node.pool.remove(&manager.node.to_string());
+                    }
+                }
                 tracing::info!(role = %node.role(), "certificate renewed");
                 return Ok(());
             }
@@ -127,16 +161,4 @@ async fn renew(
         }
     }
     Err(format!("the certificate could not be renewed: {why}"))
-}
-
-/// Waits, within reason, until this member is out of the voters: stopping earlier would cost the
-/// others a vote they still count on.
-async fn leave_group(node: &Node) {
-    let Some(manager) = node.manager() else {
-        return;
-    };
-    let id = manager.raft_id();
-    let mut status = manager.store().raft().watch();
-    let out = status.wait_for(|status| !status.members.iter().any(|member| member.id == id));
-    let _ = tokio::time::timeout(LEAVE_GROUP, out).await;
 }

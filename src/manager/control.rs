@@ -3,7 +3,7 @@
 use crate::message::control::{Answer, Ask};
 use crate::spec::{NodeId, Role};
 use crate::state::command::{NodeObservation, Op};
-use crate::state::node::NodeState;
+use crate::state::node::{NodeState, NodeStatus};
 
 use super::authority;
 use super::store::{HereError, Store};
@@ -16,6 +16,7 @@ pub(super) async fn answer(store: &Store, from: NodeId, role: Role, question: As
         Ask::Propose(_) => Answer::Refused(format!("node {from} is not a manager")),
         Ask::Renew { csr_pem } => renew(store, from, &csr_pem).await,
         Ask::Leave { force } => leave(store, from, force).await,
+        Ask::IsMember { raft_id } => is_member(store, raft_id).await,
         Ask::PrepareMember { .. } => {
             Answer::Refused("this manager is in the Raft group already".to_owned())
         }
@@ -35,7 +36,7 @@ fn may_propose(store: &Store, from: NodeId, role: Role) -> bool {
 async fn propose(store: &Store, op: Op) -> Answer {
     match store.propose_here(op).await {
         Ok((reply, index)) => Answer::Proposed { reply, index },
-        Err(HereError::NotLeader) => not_leader(store),
+        Err(HereError::NotLeader | HereError::NoQuorum) => not_leader(store),
         Err(HereError::Refused(why) | HereError::TooLarge(why)) => Answer::Refused(why),
         Err(HereError::Unknown(why)) => Answer::Unknown(why),
     }
@@ -48,6 +49,15 @@ fn not_leader(store: &Store) -> Answer {
             .leader
             .and_then(|leader| leader.label.parse().ok()),
     }
+}
+
+async fn is_member(store: &Store, raft_id: u64) -> Answer {
+    if store.raft().read_barrier().await.is_err() {
+        return not_leader(store);
+    }
+    let status = store.status();
+    let mut all = status.members.iter().chain(&status.learners);
+    Answer::Member(all.any(|member| member.id == raft_id))
 }
 
 async fn renew(store: &Store, from: NodeId, csr_pem: &str) -> Answer {
@@ -94,7 +104,7 @@ async fn leave(store: &Store, from: NodeId, force: bool) -> Answer {
     }
     let gone = NodeObservation {
         node: from,
-        state: Some((NodeState::Down, "the node left".to_owned())),
+        state: Some((NodeState::Down, NodeStatus::LEFT.to_owned())),
         description: None,
         addr: None,
     };

@@ -23,8 +23,9 @@ use crate::state::{Command, Op, Rejected, Reply, State, codec};
 /// How long a client's request may wait for a leader, and for its answer. Well under what clients
 /// wait for, so that they read a reason and not a silence.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a request waits for a leader to appear: a few elections.
-const LEADER_PATIENCE: Duration = Duration::from_millis(1_800);
+/// How long a request waits for a leader that takes it. Elections take a fraction of a second, but
+/// on a machine without a processor to spare several of them may fail.
+const LEADER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Between two attempts while leadership moves.
 const RETRY_AFTER: Duration = Duration::from_millis(20);
@@ -49,6 +50,8 @@ impl std::fmt::Debug for Store {
 pub(super) enum HereError {
     /// Nothing was done.
     NotLeader,
+    /// Nothing was done: this leader does not hear from a majority.
+    NoQuorum,
     Refused(String),
     TooLarge(String),
     Unknown(String),
@@ -94,24 +97,31 @@ impl Store {
     /// Proposes from wherever this manager stands. When a leader is lost before it answered, the
     /// operation is proposed again to the next one: ids and versions inside it tell a repetition.
     pub(crate) async fn propose(&self, op: Op) -> Result<Reply, ProposeError> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut lost: Option<String> = None;
+        let (start, mut lost) = (Instant::now(), None);
         loop {
-            match self.propose_once(&op, deadline).await {
+            let patience = if lost.is_some() {
+                PATIENCE
+            } else {
+                LEADER_PATIENCE
+            };
+            let failed = match self.propose_once(&op, start + PATIENCE).await {
                 Once::Replied(reply) => return settle(&op, reply, lost),
-                Once::Failed(error) => return Err(error),
-                Once::NotTaken(why) if Instant::now() >= deadline => {
-                    return Err(lost.map_or_else(
-                        || Unavailable::NoQuorum(why).into(),
-                        |lost| ProposeError::Unknown(lost),
-                    ));
+                Once::Failed(error) => error,
+                Once::NotTaken(_) if start.elapsed() < patience => {
+                    tokio::time::sleep(RETRY_AFTER).await;
+                    continue;
                 }
-                Once::NotTaken(_) => tokio::time::sleep(RETRY_AFTER).await,
-                Once::Lost(why) if Instant::now() >= deadline => {
-                    return Err(ProposeError::Unknown(why));
+                Once::NotTaken(why) => {
+                    Unavailable::NoQuorum(format!("{}. {why}", self.no_leader())).into()
                 }
-                Once::Lost(why) => lost = Some(why),
-            }
+                Once::Lost(why) if start.elapsed() < PATIENCE => {
+                    lost = Some(why);
+                    continue;
+                }
+                Once::Lost(why) => ProposeError::Unknown(why),
+            };
+            // An earlier attempt may have been carried out, whatever became of the last one.
+            return Err(lost.map_or(failed, ProposeError::Unknown));
         }
     }
 
@@ -121,6 +131,11 @@ impl Store {
             Err(HereError::TooLarge(why)) => return Once::Failed(ProposeError::TooLarge(why)),
             Err(HereError::Unknown(why)) => return Once::Lost(why),
             Err(HereError::Refused(why)) => return Once::Failed(Unavailable::NoQuorum(why).into()),
+            Err(HereError::NoQuorum) => {
+                return Once::NotTaken(
+                    "This manager leads, but does not hear from a majority".to_owned(),
+                );
+            }
             Err(HereError::NotLeader) => {}
         }
         match self.leader_elsewhere(deadline).await {
@@ -187,7 +202,7 @@ impl Store {
                 use swarmr_raft::ProposeError as Raft;
                 match error {
                     Raft::NotLeader { .. } => HereError::NotLeader,
-                    Raft::NoQuorum => HereError::Refused(self.no_leader()),
+                    Raft::NoQuorum => HereError::NoQuorum,
                     Raft::Busy => HereError::Refused(
                         "too many writes are waiting: slow down and retry".to_owned(),
                     ),

@@ -15,6 +15,8 @@ pub enum Ask {
     Renew { csr_pem: String },
     /// From the leader to a new manager: start Raft under this id; you are about to be added.
     PrepareMember { raft_id: u64 },
+    /// From a manager that is to be none: am I still in the Raft group? Only the leader knows.
+    IsMember { raft_id: u64 },
     /// From a manager that shuts down or leaves: take me out of the voters (or the cluster).
     Leave { force: bool },
 }
@@ -31,6 +33,7 @@ pub enum Answer {
     Prepared {
         raft_id: u64,
     },
+    Member(bool),
     Renewed {
         chain_pem: String,
         roots_pem: String,

@@ -56,7 +56,7 @@ impl Agenda {
         let mut board = Board::new(state);
         let mut changes = self.look_at(&mut due, state, now, &mut board);
         if changes.is_empty() && std::mem::take(&mut self.placed) {
-            due.extend(state.unassigned().map(|task| task.service));
+            due.extend(state.services_waiting_for_nodes());
             changes = self.look_at(&mut due, state, now, &mut board);
         }
         self.unsettled.extend(due);

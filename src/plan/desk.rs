@@ -22,6 +22,8 @@ pub(super) struct Desk<'a> {
     pub(super) state: &'a State,
     pub(super) service: &'a Service,
     pub(super) now: Timestamp,
+    /// What the wanted spec asks of a node.
+    needs: Needs<'a>,
     /// As it will be; written back when it has changed.
     pub(super) rollout: Option<Rollout>,
     ids: Ids,
@@ -62,6 +64,7 @@ impl<'a> Desk<'a> {
             state,
             service,
             now,
+            needs: Needs::of(&service.spec),
             rollout: service.rollout.clone(),
             ids: ids(state, id),
             tasks,
@@ -123,7 +126,7 @@ impl<'a> Desk<'a> {
             Some(Kinship::Moved) => task
                 .node
                 .and_then(|node| self.state.node(node))
-                .is_some_and(|node| Needs::of(&self.service.spec).suits(node)),
+                .is_some_and(|node| self.needs.suits(node)),
             Some(Kinship::Different) | None => false,
         }
     }

@@ -1,6 +1,8 @@
 //! Tasks that may not stay where they are: their node no longer meets the constraints, or has
 //! shrunk below what its tasks reserve.
 
+use std::collections::BTreeMap;
+
 use super::board::Board;
 use super::desk::Desk;
 use super::filters::Needs;
@@ -18,12 +20,17 @@ pub(super) fn reject_misplaced(desk: &mut Desk<'_>, board: &mut Board<'_>) {
         .filter(|task| task.is_wanted() && task.occupies_node())
         .cloned()
         .collect();
+    let specs = &desk.service.specs;
+    let needs: BTreeMap<u64, Needs<'_>> = specs
+        .iter()
+        .map(|(version, spec)| (*version, Needs::of(spec)))
+        .collect();
     for task in placed {
         let Some(node) = task.node.and_then(|node| desk.state.node(node)) else {
             continue;
         };
         let settled = node.spec.availability == Availability::Active && !node.is_down();
-        if settled && (!suits(desk, &task, node) || overcommits(&task, node, board)) {
+        if settled && (!suits(desk, &needs, &task, node) || overcommits(&task, node, board)) {
             desk.end(task.id, TaskState::Rejected, MISPLACED);
             board.give_back(node.id, &task.reserved);
         }
@@ -31,8 +38,14 @@ pub(super) fn reject_misplaced(desk: &mut Desk<'_>, board: &mut Board<'_>) {
 }
 
 /// A global service's tasks on nodes that do not suit it are stopped, not rejected.
-fn suits(desk: &Desk<'_>, task: &Task, node: &Node) -> bool {
-    matches!(task.slot, Slot::Node(_)) || Needs::of(desk.placing_spec_of(task)).suits(node)
+fn suits(desk: &Desk<'_>, needs: &BTreeMap<u64, Needs<'_>>, task: &Task, node: &Node) -> bool {
+    let version = if desk.is_clean(task) {
+        desk.service.spec_version
+    } else {
+        task.spec_version
+    };
+    let global = matches!(task.slot, Slot::Node(_));
+    global || needs.get(&version).is_none_or(|needs| needs.suits(node))
 }
 
 fn overcommits(task: &Task, node: &Node, board: &Board<'_>) -> bool {

@@ -42,7 +42,13 @@ impl State {
                 worker_token,
                 manager_token,
             } => self.update_cluster(index, at, version, *spec, worker_token, manager_token),
-            Op::AddNode(node) => self.add_node(index, at, *node),
+            Op::AddNode(node) => match self.nodes.get(&node.id) {
+                // Proposed again after its first answer was lost: an id is minted for one node.
+                Some(known) => Ok(Reply::Written {
+                    version: known.meta.version,
+                }),
+                None => self.add_node(index, at, *node),
+            },
             Op::UpdateNode { id, version, spec } => self.update_node(index, at, id, version, spec),
             Op::RemoveNode { id, force } => self.remove_node(index, at, id, force),
             Op::ObserveNodes(news) => self.observe_nodes(index, at, news),
@@ -325,15 +331,20 @@ impl State {
         }
         self.check_networks(&spec)?;
         let endpoint = self.allocate_endpoint(id, &spec, &service.endpoint)?;
-        let previous = Previous {
-            spec: service.spec.clone(),
-            spec_version: service.spec_version,
-        };
         let redeploys = redeploys(&service.spec, &spec);
+        let resumes = !redeploys && resumes(&service, &spec);
         let mut service = Arc::unwrap_or_clone(service);
-        service.previous = Some(previous);
+        service.previous = previous(&service, &spec, redeploys);
         service.spec = Arc::new(spec);
         service.endpoint = endpoint;
+        if let Some(rollout) = service.rollout.as_mut().filter(|_| resumes) {
+            let (state, message) = if rollout.state.is_rollback() {
+                (RolloutState::RollbackStarted, "rollback resumed")
+            } else {
+                (RolloutState::Updating, "update resumed")
+            };
+            *rollout = started(state, rollout.target, at, message);
+        }
         if redeploys {
             service.spec_version = index;
             service.rollout = Some(started(
@@ -436,6 +447,7 @@ impl State {
         if self.tasks_of(id).next().is_none() {
             self.touched.forget(id, index);
         } else {
+            self.departed.insert(id, service);
             self.touched.service(id, index);
         }
         Ok(Reply::Done)
@@ -655,6 +667,37 @@ fn redeploys(old: &ServiceSpec, new: &ServiceSpec) -> bool {
     old.task_template != new.task_template
         || old.networks != new.networks
         || old.endpoint_spec != new.endpoint_spec
+}
+
+/// Whether an update of the policies alone sets a paused rollout going again.
+fn resumes(service: &Service, new: &ServiceSpec) -> bool {
+    let paused = service
+        .rollout
+        .as_ref()
+        .is_some_and(|rollout| rollout.state.is_paused());
+    paused
+        && (service.spec.update_config != new.update_config
+            || service.spec.rollback_config != new.rollback_config)
+}
+
+/// What a rollback returns to after an update. While a rollout is unfinished, an update that only
+/// scales, labels or changes policies must not make its half-deployed spec the one to return to:
+/// what it was before stays, with the new scale.
+fn previous(service: &Service, new: &ServiceSpec, redeploys: bool) -> Option<Previous> {
+    let unfinished = service
+        .rollout
+        .as_ref()
+        .is_some_and(|rollout| rollout.state.is_active() || rollout.state.is_paused());
+    if redeploys || !unfinished {
+        return Some(Previous {
+            spec: service.spec.clone(),
+            spec_version: service.spec_version,
+        });
+    }
+    service.previous.clone().map(|mut previous| {
+        Arc::make_mut(&mut previous.spec).mode = new.mode.clone();
+        previous
+    })
 }
 
 fn started(state: RolloutState, target: u64, at: Timestamp, message: &str) -> Rollout {

@@ -92,7 +92,7 @@ impl State {
         }
         let task = Task::new(new, Meta::new(index, at));
         self.tasks_of_service.insert((task.service, task.id));
-        self.unassigned.insert(task.id);
+        self.unassigned.insert((task.service, task.id));
         self.touched.service(task.service, index);
         self.tasks.insert(task.id, Arc::new(task));
         true
@@ -213,7 +213,7 @@ impl State {
         task.meta.write(index, at);
         let task = task.clone();
         if !task.is_unplaced() {
-            self.unassigned.remove(&id);
+            self.unassigned.remove(&(task.service, id));
         }
         self.change_usage(&task, had, Share::of(&task));
         self.touched.service(task.service, index);
@@ -241,7 +241,7 @@ impl State {
 
     /// Lets the services look again that have tasks without a node.
     pub(super) fn touch_waiting(&mut self, index: u64) {
-        let waiting: BTreeSet<ServiceId> = self.unassigned().map(|task| task.service).collect();
+        let waiting: Vec<ServiceId> = self.services_waiting_for_nodes().collect();
         for service in waiting {
             self.touched.service(service, index);
         }
@@ -256,16 +256,22 @@ impl State {
             self.release_task(index, &task);
         }
         self.tasks_of_service.remove(&(task.service, id));
-        self.unassigned.remove(&id);
+        self.unassigned.remove(&(task.service, id));
         if let Some(node) = task.node {
             self.tasks_on_node.remove(&(node, id));
         }
         if let Some(service) = self.services.get(&task.service) {
-            if service.spec_version != task.spec_version {
+            let current = service.spec_version == task.spec_version;
+            let last_of_version = !current
+                && self
+                    .tasks_of(task.service)
+                    .all(|other| other.spec_version != task.spec_version);
+            if last_of_version {
                 self.drop_unused_specs(task.service);
             }
             self.touched.service(task.service, index);
         } else if self.tasks_of(task.service).next().is_none() {
+            self.departed.remove(&task.service);
             self.touched.forget(task.service, index);
         }
         true
@@ -288,7 +294,7 @@ impl State {
             .tasks
             .values()
             .filter(|task| task.is_unplaced())
-            .map(|task| task.id)
+            .map(|task| (task.service, task.id))
             .collect();
         self.rebuild_usage();
         self.service_names = self

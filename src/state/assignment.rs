@@ -203,7 +203,9 @@ impl State {
             .collect();
         used.into_iter()
             .filter_map(|(service, spec_version)| {
-                let spec = self.service(service)?.spec_at(spec_version)?;
+                let known = self.services.get(&service);
+                let known = known.or_else(|| self.departed.get(&service))?;
+                let spec = known.spec_at(spec_version)?;
                 Some(AssignedSpec {
                     service,
                     spec_version,

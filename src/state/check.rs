@@ -31,6 +31,12 @@ pub fn check(state: &State) -> Vec<Violation> {
     for service in state.services.values() {
         specs(service, &mut found);
     }
+    for (id, service) in &state.departed {
+        let leaving = !state.services.contains_key(id) && state.tasks_of(*id).next().is_some();
+        found.unless(leaving, format!("service {}", service.name()), || {
+            "is kept for tasks that are gone".to_owned()
+        });
+    }
     for task in state.tasks.values() {
         task_is_sound(state, task, &mut found);
     }
@@ -40,7 +46,7 @@ pub fn check(state: &State) -> Vec<Violation> {
         addresses(state, network, &mut found);
         for other in &networks[..place] {
             let apart = !network.subnet.overlaps(&other.subnet) && network.vni != other.vni;
-            found.unless(apart, &named(network), || {
+            found.unless(apart, named(network), || {
                 format!("shares its subnet or VNI with {}", other.name())
             });
         }
@@ -63,7 +69,7 @@ pub fn check_slots(state: &State) -> Vec<Violation> {
         }
         if let Some(node) = task.node {
             let known = state.nodes.contains_key(&node) || task.has_ended();
-            found.unless(known, &format!("task {}", task.id), || {
+            found.unless(known, Object("task", task.id), || {
                 format!("is on node {node}, which does not exist")
             });
         }
@@ -71,7 +77,7 @@ pub fn check_slots(state: &State) -> Vec<Violation> {
     for ((service, slot), tasks) in slots {
         let versions: BTreeSet<u64> = tasks.iter().map(|task| task.spec_version).collect();
         let sound = tasks.len() <= 2 && versions.len() == tasks.len();
-        found.unless(sound, &format!("service {service}"), || {
+        found.unless(sound, Object("service", service), || {
             format!("slot {slot} has {} running tasks", tasks.len())
         });
     }
@@ -84,18 +90,28 @@ struct Found {
 }
 
 impl Found {
-    fn unless(&mut self, holds: bool, object: &str, problem: impl FnOnce() -> String) {
+    fn unless(&mut self, holds: bool, object: impl fmt::Display, problem: impl FnOnce() -> String) {
         if !holds {
             self.violations.push(Violation {
-                object: object.to_owned(),
+                object: object.to_string(),
                 problem: problem(),
             });
         }
     }
 }
 
-fn named(network: &Network) -> String {
-    format!("network {}", network.name())
+/// A kind and a name, written only when there is something to say.
+#[derive(Debug, Clone, Copy)]
+struct Object<T>(&'static str, T);
+
+impl<T: fmt::Display> fmt::Display for Object<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.0, self.1)
+    }
+}
+
+fn named(network: &Network) -> Object<&str> {
+    Object("network", network.name())
 }
 
 /// The indexes say what the tables say.
@@ -121,26 +137,24 @@ fn specs(service: &Service, found: &mut Found) {
     let current = service.spec_at(service.spec_version);
     found.unless(
         current == Some(&service.spec),
-        &format!("service {}", service.name()),
+        Object("service", service.name()),
         || "its current spec is not among its specs".to_owned(),
     );
 }
 
 fn task_is_sound(state: &State, task: &Task, found: &mut Found) {
-    let object = format!("task {}", task.id);
+    let object = Object("task", task.id);
     match state.service(task.service) {
-        Some(service) => found.unless(
-            service.spec_at(task.spec_version).is_some(),
-            &object,
-            || format!("runs version {}, which is forgotten", task.spec_version),
-        ),
-        None => found.unless(task.desired == DesiredState::Remove, &object, || {
+        Some(service) => found.unless(service.spec_at(task.spec_version).is_some(), object, || {
+            format!("runs version {}, which is forgotten", task.spec_version)
+        }),
+        None => found.unless(task.desired == DesiredState::Remove, object, || {
             "is wanted, but its service is gone".to_owned()
         }),
     }
     found.unless(
         task.node.is_some() || task.attachments.is_empty(),
-        &object,
+        object,
         || "has addresses but no node".to_owned(),
     );
     if task.has_ended() {
@@ -152,14 +166,14 @@ fn task_is_sound(state: &State, task: &Task, found: &mut Found) {
             let offset = network.subnet.offset(attachment.address)?;
             network.held.get(&offset).copied()
         });
-        found.unless(holder == Some(Holder::Task(task.id)), &object, || {
+        found.unless(holder == Some(Holder::Task(task.id)), object, || {
             format!("has address {}, which is not its own", attachment.address)
         });
         let reached = task.node.is_some_and(|node| {
             !state.nodes.contains_key(&node)
                 || network.is_some_and(|network| network.gateway(node).is_some())
         });
-        found.unless(reached, &object, || {
+        found.unless(reached, object, || {
             format!("its node takes no part in network {}", attachment.network)
         });
     }
@@ -169,7 +183,7 @@ fn task_is_sound(state: &State, task: &Task, found: &mut Found) {
 fn addresses(state: &State, network: &Network, found: &mut Found) {
     for (offset, holder) in &network.held {
         let Some(address) = network.subnet.host(*offset) else {
-            found.unless(false, &named(network), || {
+            found.unless(false, named(network), || {
                 format!("offset {offset} is outside of {}", network.subnet)
             });
             continue;
@@ -184,7 +198,7 @@ fn addresses(state: &State, network: &Network, found: &mut Found) {
             }),
             Holder::Reserved => true,
         };
-        found.unless(known, &named(network), || {
+        found.unless(known, named(network), || {
             format!("{address} is held by {holder:?}, which does not know of it")
         });
     }
@@ -198,7 +212,7 @@ fn addresses(state: &State, network: &Network, found: &mut Found) {
             .and_then(|offset| network.held.get(&offset));
         found.unless(
             holder == Some(&Holder::Service(service.id)),
-            &format!("service {}", service.name()),
+            Object("service", service.name()),
             || format!("has virtual address {address}, which is not its own"),
         );
     }
@@ -225,7 +239,7 @@ fn ports(state: &State, found: &mut Found) {
             let former = meshed.insert(key, service.id);
             found.unless(
                 former.is_none() && port.published_port != 0,
-                &format!("service {}", service.name()),
+                Object("service", service.name()),
                 || format!("published port {} is not its own", port.published_port),
             );
         }
@@ -244,7 +258,7 @@ fn members(state: &State, found: &mut Found) {
         if let Some(member) = node.member {
             found.unless(
                 raft_ids.insert(member.raft_id),
-                &format!("node {}", node.id),
+                Object("node", node.id),
                 || format!("shares Raft id {}", member.raft_id),
             );
         }

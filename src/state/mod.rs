@@ -25,6 +25,7 @@ mod tests;
 mod touched;
 pub mod usage;
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
@@ -56,6 +57,9 @@ pub struct State {
     cluster: Option<Arc<Cluster>>,
     nodes: Table<NodeId, Node>,
     services: Table<ServiceId, Service>,
+    /// Services that were removed and still have tasks: how those are to be stopped is in their
+    /// specs.
+    departed: Table<ServiceId, Service>,
     tasks: Table<TaskId, Task>,
     networks: Table<NetworkId, Network>,
     configs: Table<ConfigId, Config>,
@@ -63,7 +67,7 @@ pub struct State {
     tasks_of_service: OrdSet<(ServiceId, TaskId)>,
     tasks_on_node: OrdSet<(NodeId, TaskId)>,
     /// Tasks that no node has been chosen for.
-    unassigned: OrdSet<TaskId>,
+    unassigned: OrdSet<(ServiceId, TaskId)>,
     /// What tasks take up of their nodes; nodes without tasks are not in it.
     usage: OrdMap<NodeId, Usage>,
     service_names: OrdMap<String, ServiceId>,
@@ -142,7 +146,18 @@ impl State {
     pub fn unassigned(&self) -> impl Iterator<Item = &Arc<Task>> {
         self.unassigned
             .iter()
-            .filter_map(|task| self.tasks.get(task))
+            .filter_map(|(_, task)| self.tasks.get(task))
+    }
+
+    /// The services that have such tasks, each once.
+    pub fn services_waiting_for_nodes(&self) -> impl Iterator<Item = ServiceId> {
+        let next = |after: Option<ServiceId>| {
+            let last = after.map(|service| (service, TaskId::from_bits(u128::MAX)));
+            let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+            let mut rest = self.unassigned.range((from, Bound::Unbounded));
+            rest.next().map(|(service, _)| *service)
+        };
+        std::iter::successors(next(None), move |service| next(Some(*service)))
     }
 
     /// What tasks take up of a node.

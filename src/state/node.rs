@@ -76,6 +76,16 @@ pub struct NodeStatus {
     pub since: Timestamp,
 }
 
+impl NodeStatus {
+    /// The message of a node that went of its own accord. Its id does not come back: who joins
+    /// again gets another one.
+    pub const LEFT: &'static str = "the node left";
+
+    pub fn has_left(&self) -> bool {
+        self.state == NodeState::Down && self.message == Self::LEFT
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NodeState {

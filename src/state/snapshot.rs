@@ -17,6 +17,8 @@ struct Stored {
     cluster: Option<Arc<Cluster>>,
     nodes: Vec<Arc<Node>>,
     services: Vec<Arc<Service>>,
+    #[serde(default)]
+    departed: Vec<Arc<Service>>,
     tasks: Vec<Arc<Task>>,
     networks: Vec<Arc<Network>>,
     configs: Vec<Arc<Config>>,
@@ -31,6 +33,7 @@ impl State {
             cluster: self.cluster.clone(),
             nodes: self.nodes.values().cloned().collect(),
             services: self.services.values().cloned().collect(),
+            departed: self.departed.values().cloned().collect(),
             tasks: self.tasks.values().cloned().collect(),
             networks: self.networks.values().cloned().collect(),
             configs: self.configs.values().cloned().collect(),
@@ -51,6 +54,11 @@ impl State {
                 .collect::<Table<NodeId, Node>>(),
             services: stored
                 .services
+                .into_iter()
+                .map(|service| (service.id, service))
+                .collect::<Table<ServiceId, Service>>(),
+            departed: stored
+                .departed
                 .into_iter()
                 .map(|service| (service.id, service))
                 .collect::<Table<ServiceId, Service>>(),

@@ -47,6 +47,7 @@ fn missing() -> Option<&'static str> {
     [
         ("dockerd", "no dockerd"),
         ("unshare", "no unshare"),
+        ("ip", "no ip (Debian: iproute2)"),
         ("busybox", "no static busybox (Debian: busybox-static)"),
     ]
     .into_iter()
@@ -118,6 +119,15 @@ impl Engine {
         format!("unix://{}/docker.sock", self.dir.display())
     }
 
+    /// A process of the engine's, to find its namespaces by.
+    pub(super) fn pid(&self) -> i32 {
+        let path = self.dir.join("docker.sock");
+        let connection = std::os::unix::net::UnixStream::connect(path).unwrap();
+        nix::sys::socket::getsockopt(&connection, nix::sys::socket::sockopt::PeerCredentials)
+            .unwrap()
+            .pid()
+    }
+
     /// `kill -9`, and waits until it is gone.
     pub(super) async fn kill(&self) {
         self.order("kill").await;
@@ -149,7 +159,7 @@ impl Engine {
     async fn import_images(&self) {
         let root = self.dir.join("root");
         let script = "mkdir -p \"$1/bin\" \"$1/tmp\" && cp \"$(command -v busybox)\" \"$1/bin/busybox\" && \
-             for name in sh sleep true false nc ip cat; do ln -s busybox \"$1/bin/$name\"; done && \
+             for name in sh sleep true false nc nslookup sed echo; do ln -s busybox \"$1/bin/$name\"; done && \
              tar -C \"$1\" -cf \"$1.tar\" .";
         let made = tokio::process::Command::new("sh")
             .args(["-c", script, "root", root.to_str().unwrap()])

@@ -20,7 +20,7 @@ use swarmr::state::command::TaskReport;
 use swarmr::state::task::{Attachment, Slot, TaskState};
 
 /// How long a condition may take to come true on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Polls until `look` gives something.
 pub(super) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {

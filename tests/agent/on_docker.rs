@@ -1,10 +1,13 @@
 //! The agent on a real engine.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use swarmr::agent::{Docker, FakeNetworkDriver, Runtime};
+use swarmr::agent::{Agent, Docker, FakeNetworkDriver, NetDriver, Runtime};
+use swarmr::spec::NetworkId;
 use swarmr::state::assignment::Want;
 use swarmr::state::task::TaskState;
+use swarmr_net::datapath::DataPath;
 
 use super::engine;
 use super::fixture::{Fixture, eventually, reaches, report_of};
@@ -93,4 +96,64 @@ async fn ids(docker: &Docker, fixture: &Fixture) -> BTreeSet<String> {
         .into_iter()
         .map(|container| container.id)
         .collect()
+}
+
+/// Asks the resolver for `web0` until it gets an address where somebody says hello.
+const ASK: &str = "until nslookup -type=a web0 127.0.0.11 > /tmp/answer && \
+     address=$(sed -n 's/^Address: *\\(10\\..*\\)/\\1/p' /tmp/answer) && \
+     [ \"$(nc -w 3 $address 80 < /dev/null)\" = hello ]; do sleep 0.1; done";
+
+#[test]
+fn a_task_calls_a_service_by_its_name_through_the_nodes_own_tables() {
+    let starter = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let Some(engine) = starter.block_on(async {
+        engine::engine().await?;
+        Some(engine::own_engine().await)
+    }) else {
+        return;
+    };
+    // The node's own network is the engine's namespace: its threads live there.
+    let space = format!("/proc/{}/ns/net", engine.pid());
+    let node = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .on_thread_start(move || {
+            let space = std::fs::File::open(&space).unwrap();
+            nix::sched::setns(space, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        })
+        .enable_all()
+        .build()
+        .unwrap();
+    let mut fixture = Fixture::new();
+    let network = fixture.network(203);
+    let dir = tempfile::tempdir().unwrap();
+    let (config, socket) = (fixture.config(dir.path()), engine.socket());
+    let agent = node.spawn(async move {
+        let path = Arc::new(DataPath::start(&[]).unwrap());
+        let driver = Arc::new(NetDriver::new(path));
+        Agent::start(config, Arc::new(Docker::new(&socket)), driver).unwrap()
+    });
+    starter.block_on(async {
+        call_by_name(&mut fixture, network, agent.await.unwrap()).await;
+    });
+    node.shutdown_timeout(std::time::Duration::from_secs(10));
+}
+
+async fn call_by_name(fixture: &mut Fixture, network: NetworkId, agent: Agent) {
+    let hello = ["/bin/nc", "-ll", "-p", "80", "-e", "/bin/echo", "hello"];
+    let web = fixture.service(engine::TOOLS, &hello);
+    let ask = fixture.service(engine::TOOLS, &["/bin/sh", "-c", ASK]);
+    let servers = [(); 2].map(|()| fixture.task(web, &[network]));
+    agent.assign(fixture.assignment());
+    for server in servers {
+        reaches(&agent, server, TaskState::Running).await;
+        fixture.set_serving(server);
+    }
+    let caller = fixture.task(ask, &[network]);
+    agent.assign(fixture.assignment());
+    reaches(&agent, caller, TaskState::Complete).await;
+    assert!(agent.troubles().borrow().is_empty());
+    agent.close().await;
 }

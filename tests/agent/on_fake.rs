@@ -275,6 +275,56 @@ async fn containers_of_the_cluster_that_no_task_accounts_for_are_removed() {
 }
 
 #[tokio::test]
+async fn a_container_that_the_assignment_on_disk_does_not_name_is_kept_until_a_manager_has_spoken()
+{
+    let (mut node, first) = Node::with_task("web:1");
+    let agent = node.start();
+    agent.assign(node.fixture.assignment());
+    reaches(&agent, first, TaskState::Running).await;
+    agent.close().await;
+    let old_disk = tempfile::tempdir().unwrap();
+    copy(
+        &node.dir.path().join("agent"),
+        &old_disk.path().join("agent"),
+    );
+
+    // A second task, and a crash before the assignment that names it was on disk.
+    let service = node.fixture.service("web:1", &[]);
+    let second = node.fixture.task(service, &[]);
+    let agent = node.start();
+    agent.assign(node.fixture.assignment());
+    reaches(&agent, second, TaskState::Running).await;
+    drop(agent);
+    node.dir = old_disk;
+
+    let agent = node.start();
+    // It adopts, looks after its tasks, and leaves the other container alone.
+    reaches(&agent, first, TaskState::Running).await;
+    node.engine.exit(first, 7);
+    reaches(&agent, first, TaskState::Failed).await;
+    assert_eq!(node.engine.containers().len(), 2);
+    agent.assign(node.fixture.assignment());
+    reaches(&agent, second, TaskState::Running).await;
+    assert_eq!(node.engine.created(), 2);
+    // Once a manager has spoken, what it does not name goes.
+    node.fixture.forget(second);
+    agent.assign(node.fixture.assignment());
+    eventually("the second container is removed", async || {
+        (node.engine.containers().len() == 1).then_some(())
+    })
+    .await;
+    agent.close().await;
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+#[tokio::test]
 async fn an_image_that_exits_at_once_is_a_failure_and_one_that_cannot_be_had_a_rejection() {
     let mut node = Node::new();
     let states = [

@@ -38,7 +38,7 @@ fn commands_about_services_that_cannot_be_done_say_why() {
     let before = agreed(node).unwrap();
     let table: &[BadCommand] = &[
         // Names.
-        command("service create --name -bad web:1", 2, &["-bad"]),
+        command("service create --name -bad web:1", 1, &["-bad"]),
         command(
             "service create --name=_bad web:1",
             1,
@@ -68,7 +68,7 @@ fn commands_about_services_that_cannot_be_done_say_why() {
         command(
             "service create --mode global --replicas 2 web:1",
             2,
-            &["replicas", "global"],
+            &["--replicas", "replicated"],
         ),
         command(
             "service create --mode sometimes web:1",
@@ -211,7 +211,7 @@ fn commands_about_services_that_cannot_be_done_say_why() {
         ),
         command(
             "service create --mount type=bind,target=/x web:1",
-            1,
+            2,
             &["source"],
         ),
         command(
@@ -221,7 +221,7 @@ fn commands_about_services_that_cannot_be_done_say_why() {
         ),
         command(
             "service create --env =value web:1",
-            1,
+            2,
             &["=value", "NAME=VALUE"],
         ),
         // What is not there.
@@ -239,7 +239,7 @@ fn commands_about_services_that_cannot_be_done_say_why() {
         command("service ls --filter color=red", 1, &["color"]),
         command("service ls --filter color", 2, &["color", "="]),
         command("service ls --format {{.Nothing}}", 2, &["Nothing"]),
-        command("service ls --format {{.Name", 2, &["{{.Name"]),
+        command("service ls --format {{.Name", 2, &["template", "}}"]),
         command("service paint web", 2, &["paint"]),
         command("service ls --colour", 2, &["--colour"]),
     ];
@@ -308,8 +308,8 @@ fn commands_about_everything_else_that_cannot_be_done_say_why() {
         ),
         command(
             "network create -d overlay --subnet 10.0.300.0/24 odd",
-            2,
-            &["--subnet", "10.0.300.0/24"],
+            1,
+            &["10.0.300.0/24", "ADDRESS/LENGTH"],
         ),
         command(
             "network create -d overlay --subnet 10.77.0.128/25 odd",

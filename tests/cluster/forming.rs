@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::look::{cluster, id, leader, nodes, standing, text};
+use super::look::{cluster, id, leader, node_seen, nodes, standing, text};
 use super::refusal::{BadRequest, command, request};
 
 #[test]
@@ -61,10 +61,14 @@ fn every_manager_sees_the_same_nodes_over_api_and_command_line() {
 fn the_screen_of_status_names_the_leader_and_every_node() {
     let local = cluster(3, 4).unwrap();
     let leader = id(&local[leader(&local).unwrap()]).unwrap();
+    let name = text(
+        &node_seen(&local[0], &leader).unwrap(),
+        "/Description/Hostname",
+    );
     for place in 0..3 {
         let report = local[place].api().get("/swarmr/v1/status").unwrap();
         assert_eq!(report.get("has_quorum"), Some(&json!(true)), "{report}");
-        assert_eq!(text(&report, "/leader"), leader, "{report}");
+        assert_eq!(text(&report, "/leader"), name, "{report}");
         assert_eq!(
             report
                 .pointer("/managers")

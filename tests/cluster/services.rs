@@ -222,7 +222,7 @@ fn a_drained_node_hands_its_tasks_over_and_a_paused_one_keeps_them() {
         let tasks = running(&node.api().within(BOUNDED), "web")?;
         let spread = spread(&tasks);
         ensure!(
-            spread.get(&drained).is_none() && tasks.len() == 6,
+            !spread.contains_key(&drained) && tasks.len() == 6,
             "{spread:?}"
         );
         ensure!(

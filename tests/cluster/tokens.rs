@@ -36,7 +36,8 @@ fn a_bad_token_lets_nobody_in_and_leaves_nothing_behind() {
     let (_, foreign_secret) = rotated.rsplit_once('-').unwrap();
     let long = format!("{good}0");
 
-    let invalid: &[&str] = &["token", "join-token"];
+    let cut: &[&str] = &["token", "25", "copied whole"];
+    let none: &[&str] = &["token", "SWMTKN-1-"];
     let bad = [
         BadToken {
             name: "rotated",
@@ -65,37 +66,37 @@ fn a_bad_token_lets_nobody_in_and_leaves_nothing_behind() {
         BadToken {
             name: "truncated in the secret",
             token: good[..good.len() - 7].to_owned(),
-            code: 2,
+            code: 1,
             status: 400,
-            says: invalid,
+            says: cut,
         },
         BadToken {
             name: "truncated before the secret",
             token: digest.to_owned(),
-            code: 2,
+            code: 1,
             status: 400,
-            says: invalid,
+            says: cut,
         },
         BadToken {
             name: "too long",
             token: long,
-            code: 2,
+            code: 1,
             status: 400,
-            says: invalid,
+            says: cut,
         },
         BadToken {
             name: "a secret only",
             token: secret.to_owned(),
-            code: 2,
+            code: 1,
             status: 400,
-            says: invalid,
+            says: none,
         },
         BadToken {
             name: "no token at all",
             token: "let-me-in".to_owned(),
-            code: 2,
+            code: 1,
             status: 400,
-            says: invalid,
+            says: none,
         },
     ];
     let (before, disk) = (agreed(manager).unwrap(), files(&free.state_dir()).unwrap());

@@ -19,6 +19,8 @@ pub(super) enum Image {
     Fails,
     /// Never becomes healthy.
     Hangs,
+    /// Does not stop when told to.
+    Stays,
     /// Exits with 1 after so many seconds.
     Crashes(u64),
     /// Exits with 0 after so many seconds.
@@ -162,7 +164,7 @@ fn next_state(task: &Task, container: &Container, image: Image) -> TaskState {
     }
     if task.desired >= DesiredState::Shutdown {
         let started = state >= TaskState::Starting;
-        return if started && patient {
+        return if started && (patient || image == Image::Stays) {
             state
         } else {
             TaskState::Shutdown

@@ -4,11 +4,11 @@
 //! cluster N                          N nodes n1 … nN, the first a manager
 //! node add NAME [cpus=N] [arch=A] [LABEL=VALUE …]
 //! node up|down|active|pause|drain|rm|break NAME       (a broken one fails every container)
-//! node label NAME LABEL=VALUE
+//! node label NAME LABEL=VALUE · node cpus NAME N
 //! network create NAME [SUBNET]
 //! service create|update NAME WORD=VALUE …      (specs.rs has the words)
 //! service scale NAME=N · service rollback NAME · service rm NAME
-//! image works|missing|fails|hangs NAME · image crashes|exits NAME after=3s
+//! image works|missing|fails|hangs|stays NAME · image crashes|exits NAME after=3s
 //! fail NAME.SLOT · complete NAME.SLOT
 //! history limit N                    ended tasks kept
 //! advance LENGTH                     silently
@@ -71,6 +71,11 @@ impl Script {
                 let (label, value) = label.split_once('=').expect("LABEL=VALUE");
                 let node = self.node(name);
                 self.world.label_node(node, label, value)
+            }
+            ["node", "cpus", name, cpus] => {
+                let node = self.node(name);
+                self.world.resize_node(node, number(cpus));
+                Reply::Done
             }
             ["node", verb, name] => self.node_verb(verb, name),
             ["network", "create", name, subnet @ ..] => self.create_network(name, subnet),
@@ -256,6 +261,7 @@ fn image(behaviour: &str, after: Option<&str>) -> Image {
         "missing" => Image::Missing,
         "fails" => Image::Fails,
         "hangs" => Image::Hangs,
+        "stays" => Image::Stays,
         "crashes" => Image::Crashes(seconds),
         "exits" => Image::Exits(seconds),
         _ => panic!("no such behaviour: {behaviour}"),

@@ -104,7 +104,7 @@ fn ports(words: &Words) -> Option<EndpointSpec> {
         .into_iter()
         .chain(port("host-port", PublishMode::Host))
         .collect();
-    (!ports.is_empty()).then(|| EndpointSpec { mode: None, ports })
+    (!ports.is_empty()).then_some(EndpointSpec { mode: None, ports })
 }
 
 fn update_config(words: &Words, prefix: &str) -> Option<UpdateConfig> {

@@ -20,6 +20,8 @@ use super::agents::Agents;
 pub(super) const START: Timestamp = Timestamp(1_700_000_000_000_000_000);
 /// How often agents do something.
 const TICK: Nanos = Nanos::from_secs(1);
+/// Ticks without any news after which time runs faster; longer than any container's patience.
+const QUIET: u32 = 120;
 /// Passes in which a leader must come to rest, whatever has happened.
 const PASSES: usize = 12;
 
@@ -149,9 +151,12 @@ impl World {
         let slack = Nanos::from_millis(1);
         self.plan();
         seen(self);
+        let mut quiet = 0;
         loop {
             let passed = (self.now - START).0 / TICK.0;
-            let tick = START + Nanos((passed + 1) * TICK.0);
+            // Where nothing has happened for long, agents are asked less often.
+            let ticks = if quiet > QUIET { 60 } else { 1 };
+            let tick = START + Nanos((passed + ticks) * TICK.0);
             let wake = self.agenda.wake_at().filter(|wake| *wake <= end + slack);
             let next = wake.map_or(tick, |wake| wake.min(tick));
             if next > end + slack {
@@ -159,14 +164,22 @@ impl World {
                 return;
             }
             self.now = next.max(self.now);
+            let mut reported = false;
             if next == tick {
                 let reports = self.agents.act(&self.state, self.now);
-                if !reports.is_empty() {
+                reported = !reports.is_empty();
+                if reported {
                     self.propose(Op::Report(reports));
                 }
             }
+            let index = self.state.index();
             self.plan();
             seen(self);
+            quiet = if reported || self.state.index() > index {
+                0
+            } else {
+                quiet + 1
+            };
         }
     }
 
@@ -227,6 +240,21 @@ impl World {
             version,
             spec,
         })
+    }
+
+    /// The node says that it has that many CPUs now.
+    pub(super) fn resize_node(&mut self, node: NodeId, cpus: u64) {
+        let Some(found) = self.state.node(node) else {
+            return;
+        };
+        let mut description = found.description.clone();
+        description.nano_cpus = i64::try_from(cpus).unwrap_or(0) * 1_000_000_000;
+        self.propose(Op::ObserveNodes(vec![NodeObservation {
+            node,
+            state: None,
+            description: Some(description),
+            addr: None,
+        }]));
     }
 
     pub(super) fn label_node(&mut self, node: NodeId, label: &str, value: &str) -> Reply {

@@ -100,7 +100,7 @@ async fn a_snapshot_arrives_over_a_network_that_loses_and_delays() {
     cluster.form(1).await;
     fill(&cluster, 0..300).await;
     cluster.until(1, |status| status.purged > Some(150)).await;
-    cluster.net.degrade(Duration::from_millis(10), 10);
+    cluster.net.degrade(Duration::from_millis(5), 4);
     cluster.join(2).await;
     cluster.net.degrade(Duration::ZERO, 0);
     assert_eq!(cluster.settled().await.len(), 300);

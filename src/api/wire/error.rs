@@ -33,6 +33,8 @@ pub enum ErrorCode {
     Unreachable,
     /// The token was refused.
     Denied,
+    /// It would harm the cluster; `force` does it all the same.
+    Unsafe,
     /// Another write came first.
     Stale,
     /// Docker knows it, swarmr does not do it yet.

@@ -15,9 +15,9 @@ pub(crate) enum Data {
     Bool(bool),
     Number(Number),
     Text(String),
-    List(Vec<Data>),
+    List(Vec<Self>),
     /// In the order in which the keys were written.
-    Map(Vec<(String, Data)>),
+    Map(Vec<(String, Self)>),
 }
 
 impl Data {

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::health::HealthFlags;
 use crate::cli::failure::Failure;
 use crate::cli::values;
-use crate::spec::policy::{RestartCondition, UpdateConfig};
+use crate::spec::policy::{RestartCondition, RestartPolicy, UpdateConfig};
 use crate::spec::service::{EndpointMode, LogDriver, Placement, ResourceRequirements, Resources};
 use crate::spec::{FailureAction, Mode, Nanos, ServiceSpec, UpdateOrder, UpdatePolicy, parse};
 
@@ -286,7 +286,16 @@ impl PolicyFlags {
             || self.restart_max_attempts.is_some()
             || self.restart_window.is_some()
         {
-            let policy = spec.task_template.restart_policy.get_or_insert_default();
+            // As Docker's client writes it, with its defaults.
+            let policy = spec
+                .task_template
+                .restart_policy
+                .get_or_insert_with(|| RestartPolicy {
+                    condition: Some(RestartCondition::Any),
+                    delay: Some(RestartPolicy::default().delay()),
+                    max_attempts: Some(0),
+                    window: None,
+                });
             policy.condition = self.restart_condition.or(policy.condition);
             policy.delay = self.restart_delay.or(policy.delay);
             policy.max_attempts = self.restart_max_attempts.or(policy.max_attempts);

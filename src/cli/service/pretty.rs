@@ -157,15 +157,18 @@ fn write_update_config(
 fn write_container(text: &mut String, container: &ContainerSpec) -> Result {
     writeln!(text, "ContainerSpec:")?;
     writeln!(text, " Image:\t\t{}", container.image)?;
-    let lists = [
-        (" Command:\t", container.command.join(" ")),
-        (" Args:\t\t", container.args.join(" ")),
-        (" Env:\t\t", container.env.join(" ")),
+    // Docker ends each word of a list with a space.
+    let words =
+        |words: &[String]| -> String { words.iter().map(|word| format!("{word} ")).collect() };
+    let values = [
+        (" Command:\t", words(&container.command)),
+        (" Args:\t\t", words(&container.args)),
+        (" Env:\t\t", words(&container.env)),
         (" Dir:\t\t", container.dir.clone()),
         (" User:\t\t", container.user.clone()),
         (" Hostname:\t", container.hostname.clone()),
     ];
-    for (heading, value) in lists {
+    for (heading, value) in values {
         if !value.is_empty() {
             writeln!(text, "{heading}{value}")?;
         }
@@ -269,7 +272,7 @@ fn write_networks(text: &mut String, service: &Service, networks: &[Network]) ->
     if names.is_empty() {
         return Ok(());
     }
-    writeln!(text, "Networks: {}", names.join(" "))
+    writeln!(text, "Networks: {} ", names.join(" "))
 }
 
 fn write_healthcheck(text: &mut String, healthcheck: &Healthcheck) -> Result {
@@ -368,8 +371,8 @@ UpdateConfig:
  Update order:      start-first
 ContainerSpec:
  Image:\t\tweb:1
- Args:\t\t-p 80
- Env:\t\tA=1
+ Args:\t\t-p 80 
+ Env:\t\tA=1 
  Init:\t\tfalse
 Mounts:
  Target:\t/b
@@ -383,7 +386,7 @@ Resources:
  Limits:
   CPU:\t\t0.5
   Memory:\t64MiB
-Networks: app
+Networks: app 
 Endpoint Mode:\tvip
 Ports:
  PublishedPort = 8080

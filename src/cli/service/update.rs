@@ -368,7 +368,9 @@ impl ContainerLists {
             .iter()
             .map(|entry| create::env_entry(entry, environment))
             .collect::<Result<Vec<_>, _>>()?;
-        merge::by_key(&mut container.env, &self.env_rm, &env_add, merge::env_name);
+        merge::by_key(&mut container.env, &self.env_rm, &env_add, |entry| {
+            merge::env_name(entry)
+        });
         merge::by_key(
             &mut container.mounts,
             &self.mount_rm,

@@ -113,7 +113,8 @@ impl Liveness {
             observation.description = (description != node.description).then_some(description);
         }
         if known.met && silence < SUSPECT_AFTER {
-            if node.status.state != NodeState::Ready {
+            // What was heard of one that left was said before it went.
+            if node.status.state != NodeState::Ready && !node.status.has_left() {
                 observation.state = Some((NodeState::Ready, String::new()));
             }
             if !known.probed_at_start {

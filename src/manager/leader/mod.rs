@@ -137,7 +137,13 @@ impl Leader {
                     Some(event) => self.hear(&mut events, event),
                     None => break,
                 },
-                _ = liveness.tick() => self.watch_nodes(&state).await,
+                _ = liveness.tick() => {
+                    // What was said while a proposal was under way waits here: not silence.
+                    if let Ok(event) = events.try_recv() {
+                        self.hear(&mut events, event);
+                    }
+                    self.watch_nodes(&state).await;
+                }
                 () = sleep_until(wake) => {}
             }
         }
@@ -261,6 +267,7 @@ impl Leader {
                 tracing::debug!(why, "news of nodes was not taken");
                 self.liveness.not_taken(news);
             }
+            Err(HereError::NoQuorum) => self.liveness.not_taken(news),
             Err(HereError::NotLeader) => {}
         }
     }

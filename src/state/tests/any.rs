@@ -48,7 +48,9 @@ fn few(die: u8, count: u8) -> u128 {
 
 /// The current version most of the time.
 fn version(current: Option<u64>, die: u8) -> u64 {
-    current.filter(|_| die % 8 > 0).unwrap_or(u64::from(die))
+    current
+        .filter(|_| !die.is_multiple_of(8))
+        .unwrap_or(u64::from(die))
 }
 
 fn desired(die: u8) -> DesiredState {
@@ -211,7 +213,7 @@ fn some_op(state: &State, (kind, dice): Dice) -> Op {
         10 | 11 => {
             let found = state.service(of);
             let mut spec = some_spec([b, c, d, e, f, a]);
-            if let Some(found) = found.filter(|_| f % 8 > 0) {
+            if let Some(found) = found.filter(|_| !f.is_multiple_of(8)) {
                 spec.name = found.name().to_owned();
             }
             let change = if d % 4 == 0 {
@@ -259,7 +261,7 @@ fn some_op(state: &State, (kind, dice): Dice) -> Op {
             let reported = task(few(b, 24));
             let on = state.task(reported).and_then(|task| task.node);
             Op::Report(vec![TaskReport {
-                node: on.filter(|_| c % 8 > 0).unwrap_or(node),
+                node: on.filter(|_| !c.is_multiple_of(8)).unwrap_or(node),
                 task: reported,
                 state: pick(&STATES, d),
                 at: Timestamp(0),

@@ -3,6 +3,7 @@
 use super::*;
 use crate::spec::NetworkSpec;
 use crate::state::Change;
+use crate::state::assignment::{Stamp, Want};
 use crate::state::check::check;
 use crate::state::command::{ServiceChange, TaskReport};
 use crate::state::node::NodeState;
@@ -84,6 +85,46 @@ fn names_are_taken_once_and_free_again_after_removal() {
 }
 
 #[test]
+fn tasks_of_a_removed_service_are_stopped_as_its_spec_says() {
+    let mut log = Log::started();
+    log.worker(2);
+    log.create(1, named("web"));
+    let new = new_task(&log.state, 1, 1, 1);
+    let assign = Change::Assign {
+        task: task(1),
+        node: node(2),
+    };
+    log.plan(vec![Change::CreateTask(new), assign]);
+    log.apply(Op::RemoveService { id: service(1) });
+    let kept = State::from_snapshot(&log.state.to_snapshot().unwrap()).unwrap();
+    for state in [&log.state, &kept] {
+        let stamp = Stamp::default();
+        let told = state.assignment(node(2), stamp, &[task(1)].into()).unwrap();
+        assert_eq!(told.tasks[0].want, Want::Removed);
+        assert_eq!(told.specs[0].spec.name, "web");
+        assert_eq!(check(state), []);
+    }
+    log.plan(vec![Change::DeleteTask { task: task(1) }]);
+    assert_eq!(check(&log.state), []);
+    let told = log
+        .state
+        .assignment(node(2), Stamp::default(), &[].into())
+        .unwrap();
+    assert!(told.specs.is_empty());
+}
+
+#[test]
+fn a_node_that_is_added_again_is_the_same_node() {
+    let mut log = Log::started();
+    let add = || Op::AddNode(Box::new(add_node(2, Role::Worker)));
+    let first = log.apply(add());
+    assert!(matches!(first, Reply::Written { .. }));
+    // Its first answer was lost, and it was proposed to the next leader.
+    assert_eq!(log.apply(add()), first);
+    assert_eq!(log.state.nodes().count(), 2);
+}
+
+#[test]
 fn an_update_names_the_version_it_read() {
     let mut log = Log::started();
     log.create(1, named("web"));
@@ -132,6 +173,64 @@ fn a_rollback_gives_tasks_their_own_version_back() {
     assert_eq!(found.specs.len(), 1, "the spec that nobody runs is dropped");
     let why = rejected(update(&mut log, 1, ServiceChange::RollBack));
     assert!(matches!(why, Rejected::NoPreviousSpec { .. }));
+}
+
+#[test]
+fn scaling_in_the_middle_of_an_update_does_not_change_what_a_rollback_returns_to() {
+    let mut log = Log::started();
+    log.create(1, image(named("web"), "a"));
+    let first = log.state.service(service(1)).unwrap().spec_version;
+    update(&mut log, 1, ServiceChange::Spec(image(named("web"), "b")));
+    let mut scaled = image(named("web"), "b");
+    scaled.mode =
+        crate::spec::Mode::Replicated(crate::spec::service::Replicated { replicas: Some(5) });
+    update(&mut log, 1, ServiceChange::Spec(scaled));
+    update(&mut log, 1, ServiceChange::RollBack);
+    let found = log.state.service(service(1)).unwrap();
+    assert_eq!(found.spec_version, first);
+    assert_eq!(found.spec.task_template.container_spec.image, "a");
+    assert_eq!(found.spec.replicas(), Some(5));
+}
+
+#[test]
+fn a_change_of_policy_resumes_a_paused_update() {
+    let mut log = Log::started();
+    log.create(1, image(named("web"), "a"));
+    update(&mut log, 1, ServiceChange::Spec(image(named("web"), "b")));
+    let version = log.state.service(service(1)).unwrap().spec_version;
+    let rollout = log
+        .state
+        .service(service(1))
+        .unwrap()
+        .rollout
+        .clone()
+        .unwrap();
+    log.plan(vec![Change::SetRollout {
+        service: service(1),
+        spec_version: version,
+        rollout: Rollout {
+            state: RolloutState::Paused,
+            failures: 3,
+            ..rollout
+        },
+    }]);
+    let mut scaled = image(named("web"), "b");
+    scaled.labels.insert("a".to_owned(), "b".to_owned());
+    update(&mut log, 1, ServiceChange::Spec(scaled.clone()));
+    let state = |log: &Log| {
+        let found = log
+            .state
+            .service(service(1))
+            .unwrap()
+            .rollout
+            .clone()
+            .unwrap();
+        (found.state, found.failures, found.target)
+    };
+    assert_eq!(state(&log), (RolloutState::Paused, 3, version));
+    scaled.update_config = Some(crate::spec::policy::UpdateConfig::default());
+    update(&mut log, 1, ServiceChange::Spec(scaled));
+    assert_eq!(state(&log), (RolloutState::Updating, 0, version));
 }
 
 #[test]
@@ -472,7 +571,7 @@ fn check_finds_what_is_wrong() {
         !check(&state).is_empty()
     };
     assert!(broken(&|state| {
-        state.unassigned.insert(task(1));
+        state.unassigned.insert((service(1), task(1)));
     }));
     assert!(broken(&|state| {
         state.usage.clear();
