@@ -8,6 +8,7 @@ use hyper::header::HeaderMap;
 use hyper::{Method, StatusCode};
 use serde::Serialize;
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::control::Unavailable;
 use super::error::ApiError;
@@ -18,13 +19,15 @@ use super::wire::{self, NetworkCreate, NetworkCreated};
 use super::{Answer, admit, lenient, reply};
 use crate::spec::{NetworkId, Timestamp};
 use crate::state::network::Holder;
-use crate::state::{FindError, Network, Op, State};
+use crate::state::{FindError, Network, Op, State, Task};
 
 const FILTERS: [&str; 7] = ["dangling", "driver", "id", "label", "name", "scope", "type"];
 const PRUNE_FILTERS: [&str; 3] = ["label", "label!", "until"];
 /// What engine networks that carry an overlay are labelled with; they are no user's business.
 const OURS: &str = "io.swarmr.cluster";
 const ENGINE_DEADLINE: Duration = Duration::from_secs(5);
+/// For containers to stop: twice what they get by default.
+const RELEASE_DEADLINE: Duration = Duration::from_secs(20);
 /// An engine removes networks one after the other.
 const PRUNE_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -102,8 +105,43 @@ pub(super) async fn remove(api: &Api, asked: &Asked, name: &str) -> Answer {
             "network ingress is the routing mesh's own and stays",
         ));
     }
-    api.propose(Op::RemoveNetwork { id: network.id }).await?;
+    let id = network.id;
+    if let Err(refused) = api.propose(Op::RemoveNetwork { id }).await {
+        let stopping = refused.status == StatusCode::FORBIDDEN
+            && only_stopping_tasks_hold(&api.control.local_state(), id);
+        if !stopping || !released(api, id).await {
+            return Err(refused);
+        }
+        api.propose(Op::RemoveNetwork { id }).await?;
+    }
     reply::empty(StatusCode::NO_CONTENT)
+}
+
+/// Clients remove a service and then its network without waiting for the containers to stop. So a
+/// network that only such containers still hold is waited for.
+async fn released(api: &Api, id: NetworkId) -> bool {
+    let mut states = api.control.watch_state();
+    let free = states.wait_for(|state| task_holders(state, id).next().is_none());
+    matches!(timeout(RELEASE_DEADLINE, free).await, Ok(Ok(_)))
+}
+
+fn only_stopping_tasks_hold(state: &State, id: NetworkId) -> bool {
+    let named = state
+        .services()
+        .any(|service| state.networks_of(&service.spec).contains(&id));
+    !named && task_holders(state, id).all(|task| !task.is_wanted())
+}
+
+/// The tasks that have an address on a network.
+fn task_holders(state: &State, id: NetworkId) -> impl Iterator<Item = &Task> {
+    state
+        .network(id)
+        .into_iter()
+        .flat_map(|network| network.held.values())
+        .filter_map(|holder| match holder {
+            Holder::Task(task) => state.task(*task).map(|task| &**task),
+            _ => None,
+        })
 }
 
 /// Only containers of the engine's own networks come and go by hand.

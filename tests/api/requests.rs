@@ -502,6 +502,35 @@ async fn networks_of_the_cluster_come_and_go() {
 }
 
 #[tokio::test]
+async fn a_network_is_removed_once_the_last_container_has_stopped() {
+    let server = Server::manager();
+    let node = Recorded::load("api-1.41").node;
+    let network = json!({"Name": "app", "Driver": "overlay"});
+    server.post("/networks/create", &network).await.expect(201);
+    let spec = json!({"Name": "web", "TaskTemplate": {"ContainerSpec": {"Image": "nginx"},
+        "Networks": [{"Target": "app"}]}});
+    server.post("/services/create", &spec).await.expect(201);
+    let web = server.control.state().find_service("web").unwrap().id;
+    let task = server
+        .control
+        .run_task(web, Slot::Replica(1), node, TaskState::Running);
+    server.ask("DELETE", "/services/web", "").await.expect(200);
+    let asked = server.control.state().index();
+    let stopping = async {
+        // The refusal that the removal waits after is an entry of its own.
+        let control = &server.control;
+        super::harness::eventually(|| (control.state().index() > asked).then_some(())).await;
+        control.report(task, node, TaskState::Shutdown);
+        control.apply(swarmr::state::Op::Plan(vec![
+            swarmr::state::Change::DeleteTask { task },
+        ]));
+    };
+    let (removed, ()) = tokio::join!(server.ask("DELETE", "/networks/app", ""), stopping);
+    removed.expect(204);
+    server.get("/networks/app").await.expect(404);
+}
+
+#[tokio::test]
 async fn configs_change_their_labels_only() {
     let server = Server::manager();
     let body = json!({"Name": "c", "Labels": null, "Data": "YWJj"});
