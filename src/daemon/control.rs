@@ -40,7 +40,7 @@ impl Control for Daemon {
     fn standing(&self) -> Standing {
         let node = self.node.borrow().clone();
         let Some(node) = node else {
-            return if self.lifecycle.try_lock().is_ok() {
+            return if self.lifecycle.try_read().is_ok() {
                 Standing::Inactive
             } else {
                 Standing::Pending

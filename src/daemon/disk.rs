@@ -135,10 +135,10 @@ impl StateDirectory {
         self.clear("raft")
     }
 
-    /// Forgets the cluster. What names the node goes last, so that a crash in between can be
-    /// repeated.
+    /// Forgets the cluster. What makes a start take up a place in it goes first: after a crash in
+    /// between the node is in no cluster, and not in one without its log.
     pub(crate) fn clear_all(&self) -> anyhow::Result<()> {
-        for part in ["raft", "agent", "node", "tls"] {
+        for part in ["node", "raft", "agent", "tls"] {
             self.clear(part)?;
         }
         Ok(())

@@ -91,7 +91,7 @@ impl Daemon {
         &self,
         request: InitRequest,
     ) -> Result<NodeId, LifecycleError> {
-        let _one_at_a_time = self.lifecycle.lock().await;
+        let _one_at_a_time = self.lifecycle.write().await;
         self.must_be_free()?;
         if request.force_new_cluster {
             return Err(LifecycleError::Invalid(
@@ -126,6 +126,7 @@ impl Daemon {
         let door = Door::bind(addresses.listen, credentials)
             .map_err(|error| LifecycleError::Failed(port_busy(&error)))?;
         let description = self.engine.describe().await.map_err(failed)?;
+        self.begin_anew()?;
         let token = || Token::generate(authority.digest()).to_string();
         let init = InitCluster {
             id: cluster,
@@ -215,7 +216,7 @@ impl Daemon {
         &self,
         request: JoinRequest,
     ) -> Result<NodeId, LifecycleError> {
-        let _one_at_a_time = self.lifecycle.lock().await;
+        let _one_at_a_time = self.lifecycle.write().await;
         self.must_be_free()?;
         let token = Token::parse(&request.token)
             .map_err(|error| LifecycleError::Invalid(format!("--token: {error}")))?;
@@ -228,6 +229,7 @@ impl Daemon {
         }
         let door = Door::bind_anonymous(addresses.listen)
             .map_err(|error| LifecycleError::Failed(port_busy(&error)))?;
+        self.begin_anew()?;
         let joined = self
             .join_through(&door, &token, &remote, &addresses, &request)
             .await;
@@ -327,7 +329,7 @@ impl Daemon {
     }
 
     pub(super) async fn leave_cluster(&self, force: bool) -> Result<(), LifecycleError> {
-        let _one_at_a_time = self.lifecycle.lock().await;
+        let _one_at_a_time = self.lifecycle.write().await;
         let Some(node) = self.node.borrow().clone() else {
             return Err(LifecycleError::NotMember);
         };
@@ -362,6 +364,13 @@ impl Daemon {
         } else {
             Ok(())
         }
+    }
+
+    /// What an attempt that a crash ended has left must not become part of another cluster.
+    fn begin_anew(&self) -> Result<(), LifecycleError> {
+        self.disk
+            .clear_all()
+            .map_err(|error| failed(format!("{error:#}")))
     }
 
     /// After an attempt that failed: nothing of it may be taken up by the next start.

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{RwLock, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::disk::StateDirectory;
@@ -46,8 +46,8 @@ pub(crate) struct Daemon {
     node: watch::Sender<Option<Arc<Node>>>,
     /// What the manager here publishes; an empty state while there is none.
     states: watch::Sender<Arc<State>>,
-    /// One way into or out of a cluster at a time.
-    lifecycle: Mutex<()>,
+    /// Held to write by the one way into or out of a cluster that is being gone.
+    lifecycle: RwLock<()>,
 }
 
 /// Runs until a signal or an error ends it.
@@ -80,7 +80,7 @@ async fn serve(options: DaemonOptions) -> anyhow::Result<()> {
         clock: Arc::new(SystemClock),
         node: watch::Sender::new(None),
         states: watch::Sender::new(Arc::new(State::default())),
-        lifecycle: Mutex::new(()),
+        lifecycle: RwLock::new(()),
     });
     daemon
         .resume()

@@ -6,15 +6,8 @@ use std::fs;
 use serde_json::{Value, json};
 use testhosts::LocalNode;
 
-use super::look::{agreed, cluster, config, create_config, text};
+use super::look::{agreed, cluster, config, create_config, run, text};
 use super::refusal::{BadCommand, BadRequest, command, judge_all, request};
-
-fn run(node: &LocalNode, words: &str) -> String {
-    node.swarmr(&words.split(' ').collect::<Vec<_>>())
-        .unwrap()
-        .ok()
-        .unwrap()
-}
 
 /// Objects for the tables to clash with.
 fn furnish(node: &LocalNode) {

@@ -10,15 +10,8 @@ use testhosts::{Local, LocalNode, eventually};
 
 use super::look::{
     BOUNDED, SOON, brief, cluster, config, config_names, converged, create_config,
-    create_config_soon, id, image, leader, running, settled, text,
+    create_config_soon, id, image, leader, run, running, settled, text,
 };
-
-fn run(node: &LocalNode, words: &str) -> String {
-    node.swarmr(&words.split(' ').collect::<Vec<_>>())
-        .unwrap()
-        .ok()
-        .unwrap()
-}
 
 pub(crate) fn signal(node: &LocalNode, signal: Signal) -> Result<()> {
     let pid = node.pid().and_then(|pid| i32::try_from(pid).ok());
@@ -114,6 +107,36 @@ fn an_update_in_progress_goes_on_under_the_next_leader() {
             brief(&task)
         );
     }
+}
+
+#[test]
+fn a_command_that_waits_for_an_update_sees_it_through_the_leaders_death() {
+    let local = cluster(3, 4).unwrap();
+    let led = leader(&local).unwrap();
+    let rest = others(&local, led);
+    run(
+        rest[0],
+        "service create -d --name web --replicas 4 --constraint node.role==worker --update-monitor 300ms \
+         --update-delay 300ms web:1",
+    );
+    converged(rest[0], "web", 4).unwrap();
+    let output = thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let update = ["service", "update", "--image", "web:2", "web"];
+            rest[0].swarmr(&update).unwrap()
+        });
+        eventually("the update has begun", SOON, || {
+            let tasks = running(&rest[1].api().within(BOUNDED), "web")?;
+            ensure!(tasks.iter().any(|task| image(task) == "web:2"), "none yet");
+            Ok(())
+        })
+        .unwrap();
+        local[led].kill().unwrap();
+        waiting.join().unwrap()
+    });
+    assert!(output.succeeded(), "{output}");
+    let new = converged(rest[1], "web", 4).unwrap();
+    assert!(new.iter().all(|task| image(task) == "web:2"));
 }
 
 #[test]

@@ -2,12 +2,15 @@
 //! cluster, and can be told better afterwards.
 
 use std::net::UdpSocket;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::json;
 use testhosts::{LocalNode, Output};
 
-use super::look::{agreed, daemons, id, local_state, nodes};
+use super::look::{agreed, create_config_soon, daemons, id, local_state, nodes, settled, text};
+use super::random::Random;
 use super::refusal::{judge_all, refused, request};
 
 /// `join` with all addresses given.
@@ -251,6 +254,66 @@ fn addresses_that_are_none_are_refused_with_what_this_machine_has() {
 }
 
 #[test]
+fn a_daemon_killed_while_it_makes_or_joins_a_cluster_is_in_it_or_not() {
+    let (mut random, seed) = Random::seeded().unwrap();
+    println!("SWARMR_TEST_SEED={seed}");
+    let local = daemons(4).unwrap();
+    let (manager, founder) = (&local[0], &local[3]);
+    manager.init().unwrap();
+    local[2]
+        .join(manager, &token_of(manager, "manager"))
+        .unwrap();
+    settled(&[manager, &local[2]], 2).unwrap();
+    let token = token_of(manager, "manager");
+    let (mut inside, mut outside) = (0, 0);
+    for _ in 0..8 {
+        thread::scope(|scope| {
+            scope.spawn(|| local[1].join(manager, &token).is_ok());
+            scope.spawn(|| founder.init().is_ok());
+            thread::sleep(Duration::from_millis(random.next() % 600));
+            for node in [&local[1], founder] {
+                node.kill().unwrap();
+            }
+        });
+        for node in [&local[1], founder] {
+            node.start().unwrap();
+            match local_state(node).unwrap().as_str() {
+                "active" => inside += 1,
+                "inactive" => outside += 1,
+                other => panic!("{} is {other}", node.name()),
+            }
+        }
+        // Whatever came of it, the managers go on.
+        create_config_soon(manager, &format!("after-{inside}-{outside}")).unwrap();
+        for node in [&local[1], founder] {
+            if local_state(node).unwrap() == "active" {
+                node.swarmr(&["leave", "--force"]).unwrap().ok().unwrap();
+            }
+        }
+    }
+    println!("{inside} were inside, {outside} outside");
+    founder.init().unwrap();
+    local[1].join(manager, &token).unwrap();
+    let joined = id(&local[1]).unwrap();
+    // Those that were never heard of again can be removed.
+    for node in nodes(manager).unwrap() {
+        let node_id = text(&node, "/ID");
+        let known = [manager, &local[2], &local[1]].map(|node| id(node).unwrap());
+        if !known.contains(&node_id) {
+            let remove = ["node", "rm", "--force", &node_id];
+            manager.swarmr(&remove).unwrap().ok().unwrap();
+        }
+    }
+    settled(&[manager, &local[2], &local[1]], 3).unwrap();
+    assert_eq!(id(&local[1]).unwrap(), joined);
+}
+
+fn token_of(node: &LocalNode, role: &str) -> String {
+    let words = ["join-token", "-q", role];
+    node.swarmr(&words).unwrap().ok().unwrap()
+}
+
+#[test]
 fn two_joins_at_once_make_one_member() {
     let local = daemons(2).unwrap();
     let (manager, free) = (&local[0], &local[1]);
@@ -261,7 +324,7 @@ fn two_joins_at_once_make_one_member() {
         .ok()
         .unwrap();
     let own = free.address();
-    let outputs: Vec<Output> = std::thread::scope(|scope| {
+    let outputs: Vec<Output> = thread::scope(|scope| {
         let attempt = || join(free, &token, &own, &own, &manager.address()).unwrap();
         let running = [scope.spawn(attempt), scope.spawn(attempt)];
         running.map(|thread| thread.join().unwrap()).into()

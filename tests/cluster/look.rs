@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::{Value, json};
 use testhosts::http::Api;
-use testhosts::{Local, LocalNode, eventually};
+use testhosts::{Local, LocalNode, Output, eventually};
 
 /// Longest wait for anything that should come true: much more than it ever takes, for the machine
 /// may be busy with other tests.
@@ -68,6 +68,13 @@ pub(crate) fn settled(managers: &[&LocalNode], nodes: usize) -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// Runs a command, its words separated by single spaces, that must succeed; what it printed.
+pub(crate) fn run(node: &LocalNode, words: &str) -> String {
+    let words: Vec<&str> = words.split(' ').collect();
+    let output = node.swarmr(&words).and_then(Output::ok);
+    output.unwrap_or_else(|error| panic!("on {}: {error:#}", node.name()))
 }
 
 /// The nodes as `node` lists them.
@@ -220,6 +227,37 @@ pub(crate) fn containers(node: &LocalNode) -> Result<BTreeMap<String, Container>
             (id.clone(), container)
         })
         .collect())
+}
+
+/// Waits until the engines hold these tasks' containers, running, and no others.
+pub(crate) fn engines_hold(local: &Local, tasks: &[Value]) -> Result<()> {
+    eventually(
+        "the engines hold the tasks' containers and no others",
+        SOON,
+        || {
+            let wanted: BTreeSet<String> = tasks.iter().map(|task| text(task, "/ID")).collect();
+            let mut held = BTreeSet::new();
+            for node in local.iter() {
+                for (id, container) in containers(node)? {
+                    if container.runs {
+                        ensure!(
+                            held.insert(container.task.clone()),
+                            "two containers of task {}",
+                            container.task
+                        );
+                        let task = tasks
+                            .iter()
+                            .find(|task| text(task, "/ID") == container.task);
+                        let known =
+                            task.map(|task| text(task, "/Status/ContainerStatus/ContainerID"));
+                        ensure!(known.as_deref() == Some(&id), "{id} is of {known:?}");
+                    }
+                }
+            }
+            ensure!(held == wanted, "held {held:?}, wanted {wanted:?}");
+            Ok(())
+        },
+    )
 }
 
 /// How many containers a daemon's pretended engine ever created.

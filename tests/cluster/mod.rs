@@ -19,4 +19,5 @@ mod roles;
 mod rollout;
 mod rounds;
 mod services;
+mod snapshots;
 mod tokens;

@@ -2,6 +2,7 @@
 
 use std::thread;
 
+use anyhow::Result;
 use serde_json::json;
 
 use super::look::{
@@ -9,6 +10,15 @@ use super::look::{
     standing, text,
 };
 use super::refusal::{command, judge_all, request};
+
+/// Does the same with all of them side by side.
+fn at_once<T: Sync>(all: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Vec<Result<()>> {
+    thread::scope(|scope| {
+        let running: Vec<_> = all.iter().map(|one| scope.spawn(|| work(one))).collect();
+        let results = running.into_iter().map(|thread| thread.join().unwrap());
+        results.collect()
+    })
+}
 
 #[test]
 fn without_a_quorum_reads_and_writes_say_so_within_a_bounded_time() {
@@ -35,15 +45,16 @@ fn without_a_quorum_reads_and_writes_say_so_within_a_bounded_time() {
         request("POST", "/configs/create", config("lost", "x"), 503, &says),
         request("DELETE", "/configs/before", json!(null), 503, &says),
     ];
-    judge_all(requests.iter().map(|request| request.judge(node))).unwrap();
-    for words in [
+    // All at once: each is answered after the time that a leader is waited for.
+    judge_all(at_once(&requests, |request| request.judge(node))).unwrap();
+    let commands = [
         "node ls",
         "service ls",
         "config ls",
         "service create -d web:1",
-    ] {
-        command(words, 6, &says).judge(node).unwrap();
-    }
+    ]
+    .map(|words| command(words, 6, &says));
+    judge_all(at_once(&commands, |command| command.judge(node))).unwrap();
 
     // What needs no agreement goes on.
     let api = node.api().within(BOUNDED);

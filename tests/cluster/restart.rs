@@ -6,16 +6,9 @@ use serde_json::{Value, json};
 use testhosts::{Local, LocalNode};
 
 use super::look::{
-    cluster, config_names, containers, converged, create_config, ever_created, id, settled,
+    cluster, config_names, containers, converged, create_config, ever_created, id, run, settled,
     standing, text,
 };
-
-fn run(node: &LocalNode, words: &str) -> String {
-    node.swarmr(&words.split(' ').collect::<Vec<_>>())
-        .unwrap()
-        .ok()
-        .unwrap()
-}
 
 /// What must be the same afterwards: ids, specs, tasks with their containers.
 fn identity(node: &LocalNode, services: &[(&str, usize)]) -> Value {

@@ -87,6 +87,35 @@ fn a_demoted_manager_is_a_worker_and_may_be_promoted_again() {
 }
 
 #[test]
+fn a_manager_that_was_demoted_while_it_was_away_comes_back_as_a_worker() {
+    let local = cluster(3, 3).unwrap();
+    let away = (leader(&local).unwrap() + 1) % 3;
+    let rest: Vec<&LocalNode> = (0..3)
+        .filter(|place| *place != away)
+        .map(|place| &local[place])
+        .collect();
+    let node_id = id(&local[away]).unwrap();
+    local[away].kill().unwrap();
+    rest[0]
+        .swarmr(&["node", "demote", &node_id])
+        .unwrap()
+        .ok()
+        .unwrap();
+    eventually("it is no manager for the others", SOON, || {
+        let seen = node_seen(rest[0], &node_id)?;
+        ensure!(seen.get("ManagerStatus").is_none(), "{seen}");
+        Ok(())
+    })
+    .unwrap();
+    local[away].start().unwrap();
+    becomes(&local[away], false);
+    settled(&rest, 3).unwrap();
+    create_config(&rest[1].api(), "undisturbed", "x").unwrap();
+    let left = std::fs::read_dir(local[away].state_dir().join("raft")).unwrap();
+    assert_eq!(left.count(), 0, "a worker keeps no log");
+}
+
+#[test]
 fn a_demoted_leader_hands_over_first() {
     let local = cluster(3, 3).unwrap();
     let led = leader(&local).unwrap();

@@ -8,14 +8,7 @@ use anyhow::{Result, ensure};
 use serde_json::Value;
 use testhosts::{LocalNode, eventually};
 
-use super::look::{BOUNDED, SOON, brief, cluster, converged, image, running, tasks, text};
-
-fn run(node: &LocalNode, words: &str) -> String {
-    node.swarmr(&words.split(' ').collect::<Vec<_>>())
-        .unwrap()
-        .ok()
-        .unwrap()
-}
+use super::look::{BOUNDED, SOON, brief, cluster, converged, image, run, running, tasks, text};
 
 /// Waits until the rollout of `web` is in this state.
 fn rollout_is(node: &LocalNode, state: &str) -> Value {

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use testhosts::{Local, eventually};
 
-use super::look::{BOUNDED, SOON, cluster, config, list, settled, text};
+use super::look::{BOUNDED, SOON, cluster, config, converged, engines_hold, list, settled, text};
 use super::random::Random;
 
 /// Rounds of a normal run; `SWARMR_TEST_ROUNDS` asks for more or fewer.
@@ -48,6 +48,17 @@ fn no_acknowledged_write_is_lost_however_daemons_die() {
     println!("{rounds} rounds, SWARMR_TEST_SEED={seed}");
     let local = cluster(3, 3).unwrap();
     let ledger = Ledger::default();
+    let create = [
+        "service",
+        "create",
+        "-d",
+        "--name",
+        "web",
+        "--replicas",
+        "6",
+        "web:1",
+    ];
+    local[0].swarmr(&create).unwrap().ok().unwrap();
     thread::scope(|scope| {
         for writer in 0..WRITERS {
             let (local, ledger, random) = (&local, &ledger, Random::new(seed ^ (writer + 1)));
@@ -71,6 +82,8 @@ fn no_acknowledged_write_is_lost_however_daemons_die() {
             node.log(200)
         );
     }
+    let tasks = converged(&local[0], "web", 6).unwrap();
+    engines_hold(&local, &tasks).unwrap();
     println!(
         "{} acknowledged writes checked on 3 managers, {} attempts had no good answer",
         ledger.count.load(Ordering::Relaxed),

@@ -4,52 +4,12 @@ use std::collections::BTreeSet;
 
 use anyhow::ensure;
 use serde_json::{Value, json};
-use testhosts::{Local, LocalNode, eventually};
+use testhosts::eventually;
 
 use super::look::{
-    BOUNDED, SOON, brief, cluster, containers, converged, ended, id, image, running, runs, settled,
-    spread, tasks, text,
+    BOUNDED, SOON, brief, cluster, containers, converged, ended, engines_hold, id, image, run,
+    running, runs, settled, spread, tasks, text,
 };
-
-/// Runs a command that must succeed and returns what it printed.
-fn run(node: &LocalNode, words: &str) -> String {
-    node.swarmr(&words.split(' ').collect::<Vec<_>>())
-        .unwrap()
-        .ok()
-        .unwrap()
-}
-
-/// Waits until the engines hold these tasks' containers, running, and no others.
-fn engines_hold(local: &Local, tasks: &[Value]) {
-    eventually(
-        "the engines hold the tasks' containers and no others",
-        SOON,
-        || {
-            let wanted: BTreeSet<String> = tasks.iter().map(|task| text(task, "/ID")).collect();
-            let mut held = BTreeSet::new();
-            for node in local.iter() {
-                for (id, container) in containers(node)? {
-                    if container.runs {
-                        ensure!(
-                            held.insert(container.task.clone()),
-                            "two containers of task {}",
-                            container.task
-                        );
-                        let task = tasks
-                            .iter()
-                            .find(|task| text(task, "/ID") == container.task);
-                        let known =
-                            task.map(|task| text(task, "/Status/ContainerStatus/ContainerID"));
-                        ensure!(known.as_deref() == Some(&id), "{id} is of {known:?}");
-                    }
-                }
-            }
-            ensure!(held == wanted, "held {held:?}, wanted {wanted:?}");
-            Ok(())
-        },
-    )
-    .unwrap();
-}
 
 #[test]
 fn replicas_run_spread_over_the_nodes_and_scale_up_and_down() {
@@ -70,7 +30,7 @@ fn replicas_run_spread_over_the_nodes_and_scale_up_and_down() {
         six.iter().all(|task| text(task, "/ServiceID") == service),
         "{service}"
     );
-    engines_hold(&local, &six);
+    engines_hold(&local, &six).unwrap();
     for place in 0..3 {
         let listed = run(
             &local[place],
@@ -101,7 +61,7 @@ fn replicas_run_spread_over_the_nodes_and_scale_up_and_down() {
         of(&six).is_subset(&of(&twelve)),
         "scaling up replaced a task"
     );
-    engines_hold(&local, &twelve);
+    engines_hold(&local, &twelve).unwrap();
 
     run(node, "service scale -d web=4");
     let four = converged(&local[2], "web", 4).unwrap();
@@ -114,11 +74,11 @@ fn replicas_run_spread_over_the_nodes_and_scale_up_and_down() {
         "{:?}",
         spread(&four)
     );
-    engines_hold(&local, &four);
+    engines_hold(&local, &four).unwrap();
 
     run(node, "service scale -d web=0");
     converged(node, "web", 0).unwrap();
-    engines_hold(&local, &[]);
+    engines_hold(&local, &[]).unwrap();
     assert_eq!(run(node, "service ls --format {{.Replicas}}"), "0/0");
 }
 
@@ -152,7 +112,7 @@ fn a_removed_service_leaves_nothing_behind() {
     converged(node, "web", 4).unwrap();
     let other = converged(node, "other", 1).unwrap();
     assert_eq!(run(node, "service rm web"), "web");
-    engines_hold(&local, &other);
+    engines_hold(&local, &other).unwrap();
     eventually("its tasks are gone", SOON, || {
         let left = super::look::list(&node.api().within(BOUNDED), "/tasks")?;
         ensure!(
@@ -188,7 +148,7 @@ fn a_global_service_runs_once_on_every_node_that_takes_tasks() {
         let tasks = converged(node, "every", nodes.len()).unwrap();
         let on: BTreeSet<String> = spread(&tasks).into_keys().collect();
         assert_eq!(on, nodes.iter().copied().cloned().collect());
-        engines_hold(&local, &tasks);
+        engines_hold(&local, &tasks).unwrap();
     };
     once_on(&[&ids[0], &ids[1]]);
     run(
@@ -206,7 +166,7 @@ fn a_global_service_runs_once_on_every_node_that_takes_tasks() {
         "global|2/2"
     );
     run(node, "service rm every");
-    engines_hold(&local, &[]);
+    engines_hold(&local, &[]).unwrap();
 }
 
 #[test]
@@ -232,7 +192,7 @@ fn a_drained_node_hands_its_tasks_over_and_a_paused_one_keeps_them() {
         Ok(())
     })
     .unwrap();
-    engines_hold(&local, &converged(node, "web", 6).unwrap());
+    engines_hold(&local, &converged(node, "web", 6).unwrap()).unwrap();
     let listed = run(node, "node ls --format {{.ID}}|{{.Availability}}");
     assert!(listed.contains(&format!("{drained}|Drain")), "{listed}");
     assert!(listed.contains(&format!("{paused}|Pause")), "{listed}");
@@ -408,7 +368,7 @@ fn tasks_of_a_dead_node_run_elsewhere_and_it_comes_back_clean() {
     );
     local[2].start().unwrap();
     settled(&[node], 3).unwrap();
-    engines_hold(&local, &converged(node, "web", 6).unwrap());
+    engines_hold(&local, &converged(node, "web", 6).unwrap()).unwrap();
     run(node, "service scale -d web=9");
     let nine = converged(node, "web", 9).unwrap();
     assert_eq!(
@@ -447,5 +407,5 @@ fn services_may_be_made_by_many_at_once_on_every_manager() {
         [8, 8, 8]
     );
     assert!(all.iter().all(|task| runs(task) && image(task) == "web:1"));
-    engines_hold(&local, &all);
+    engines_hold(&local, &all).unwrap();
 }
