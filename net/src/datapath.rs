@@ -8,14 +8,14 @@
 mod problem;
 mod worker;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::balance::{BalanceWant, ConntrackError, Flows};
+use crate::balance::BalanceWant;
 use crate::dns::{DnsError, Table};
 use crate::overlay::{NetlinkError, OverlayWant};
 
@@ -72,7 +72,8 @@ impl DataPath {
     }
 
     /// Makes the data path be `want` and returns what stands in the way. When
-    /// it returns, new connections follow `want`. Wants are applied one by one,
+    /// it returns, new connections follow `want`, and those to containers that
+    /// neither serve nor are held have ended. Wants are applied one by one,
     /// in the order they come.
     pub async fn apply(&self, want: Want) -> Result<Vec<Problem>, Closed> {
         self.ask(|answer| Request::Apply(Box::new(want), answer))
@@ -83,13 +84,6 @@ impl DataPath {
     /// engine was restarted.
     pub async fn reconcile(&self) -> Result<Vec<Problem>, Closed> {
         self.ask(Request::Reconcile).await
-    }
-
-    /// Ends the connections that were balanced to `backend`, and returns how
-    /// many there were: for after its drain time. The want must not name the
-    /// backend any more.
-    pub async fn forget(&self, backend: Ipv4Addr) -> Result<usize, ConntrackError> {
-        Flows::To(backend).forget().await
     }
 
     /// What stands in the way now, in words: changes with each comparison too.

@@ -1,6 +1,7 @@
 //! A deadline around every call to an engine. The agent wraps whatever runtime it is given, so
 //! that no implementation can forget one.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,9 @@ pub struct Deadlines {
     pub pull: Duration,
     /// On top of the grace period of a stop.
     pub stop_slack: Duration,
+    /// How long an application that runs may take to listen on its published ports. Then it counts
+    /// as running all the same: a health check is the way to say more.
+    pub listen: Duration,
 }
 
 impl Default for Deadlines {
@@ -40,6 +44,7 @@ impl Default for Deadlines {
             change: Duration::from_secs(120),
             pull: Duration::from_secs(3600),
             stop_slack: Duration::from_secs(30),
+            listen: Duration::from_secs(10),
         }
     }
 }
@@ -129,6 +134,11 @@ impl Runtime for Bounded {
             self.inner.inspect(container),
         )
         .await
+    }
+
+    async fn listened_ports(&self, pid: i64) -> Option<BTreeSet<u16>> {
+        let looking = self.inner.listened_ports(pid);
+        timeout(self.deadlines.look, looking).await.ok().flatten()
     }
 
     async fn watch(

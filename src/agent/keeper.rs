@@ -20,7 +20,7 @@ use super::network::{NetworkDriver, NetworkError, NetworkProblem, NetworkWants};
 use super::order::bridge_name;
 use super::progress::{Progress, Signals};
 use super::runtime::Runtime;
-use super::wants::{Underlay, abandoned, wants};
+use super::wants::{Underlay, wants};
 use crate::spec::{ClusterId, NetworkId};
 use crate::state::assignment::{Assignment, Stamp};
 
@@ -135,9 +135,8 @@ impl Keeper {
         match self.drive(&wanted, reconcile).await {
             Ok(problems) => {
                 tables.reconcile &= !reconcile;
-                let before = tables.wants.replace(wanted);
+                tables.wants = Some(wanted);
                 self.note_applied(tables, &present, problems);
-                self.forget_abandoned(tables, before).await;
                 Some(assignment.stamp)
             }
             Err(error) => {
@@ -191,18 +190,6 @@ impl Keeper {
             // The engine made the bridge once and it is gone: have it made again.
             tables.again_at = Some(Instant::now() + tables.backoff.pause());
             self.signals.missing.notify_one();
-        }
-    }
-
-    /// Ends connections to backends that are gone for good.
-    async fn forget_abandoned(&self, tables: &Tables, before: Option<NetworkWants>) {
-        let (Some(before), Some(now)) = (before, &tables.wants) else {
-            return;
-        };
-        for backend in abandoned(&before, now) {
-            if let Err(error) = self.driver.forget(backend).await {
-                tracing::warn!(%error, %backend, "connections to a former backend linger");
-            }
         }
     }
 

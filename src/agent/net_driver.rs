@@ -1,6 +1,5 @@
 //! The [`NetworkDriver`] of a real node: the kernel and the resolver, through the `net` crate.
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -32,10 +31,6 @@ impl NetworkDriver for NetDriver {
     async fn reconcile(&self) -> Result<Vec<NetworkProblem>, NetworkError> {
         let problems = self.path.reconcile().await.map_err(explain)?;
         sort(&problems)
-    }
-
-    async fn forget(&self, backend: Ipv4Addr) -> Result<(), NetworkError> {
-        self.path.forget(backend).await.map(|_| ()).map_err(explain)
     }
 }
 

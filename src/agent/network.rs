@@ -4,7 +4,6 @@
 //! what it is told). Called by the network keeper only.
 
 use std::fmt;
-use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -22,9 +21,6 @@ pub trait NetworkDriver: Send + Sync + fmt::Debug {
 
     /// Compares with the kernel at once and repairs: for after the engine was restarted.
     async fn reconcile(&self) -> Result<Vec<NetworkProblem>, NetworkError>;
-
-    /// Ends the connections that were balanced to `backend`, which no want names any more.
-    async fn forget(&self, backend: Ipv4Addr) -> Result<(), NetworkError>;
 }
 
 /// Something is not as wanted; the rest is.
@@ -51,7 +47,6 @@ struct FakeState {
     applied: Option<NetworkWants>,
     applies: u64,
     fails: bool,
-    forgotten: Vec<Ipv4Addr>,
 }
 
 impl FakeNetworkDriver {
@@ -63,11 +58,6 @@ impl FakeNetworkDriver {
     /// How many times wants were applied.
     pub fn applies(&self) -> u64 {
         self.state().applies
-    }
-
-    /// Whose connections were ended, in order.
-    pub fn forgotten(&self) -> Vec<Ipv4Addr> {
-        self.state().forgotten.clone()
     }
 
     /// Lets every call fail, or no longer.
@@ -98,10 +88,5 @@ impl NetworkDriver for FakeNetworkDriver {
             true => Err(NetworkError("told to fail".to_owned())),
             false => Ok(Vec::new()),
         }
-    }
-
-    async fn forget(&self, backend: Ipv4Addr) -> Result<(), NetworkError> {
-        self.state().forgotten.push(backend);
-        Ok(())
     }
 }

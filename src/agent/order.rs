@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use crate::spec::service::PortConfig;
+use crate::spec::service::{PortConfig, Protocol, PublishMode};
 use crate::spec::{ClusterId, NetworkId, NodeId, ServiceSpec, TaskId};
 use crate::state::assignment::{AssignedNetwork, AssignedSpec, Assignment, Stamp, Want};
 use crate::state::task::Slot;
@@ -58,6 +58,14 @@ impl Order {
     /// Docker's name for a task, and the name of its container.
     pub(super) fn task_name(&self) -> String {
         format!("{}.{}.{}", self.spec.name, self.slot, self.task)
+    }
+
+    /// The container's TCP ports that every node publishes.
+    pub(super) fn published_ports(&self) -> impl Iterator<Item = u16> + '_ {
+        let ports = self.spec.ports().iter().filter(|port| {
+            port.protocol == Protocol::Tcp && port.publish_mode == PublishMode::Ingress
+        });
+        ports.map(|port| port.target_port)
     }
 }
 

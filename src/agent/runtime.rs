@@ -4,7 +4,7 @@
 //! either). Workers call it; it knows nothing of assignments. Every call may be repeated: what is
 //! there already is success, what is gone already is success.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -52,6 +52,10 @@ pub trait Runtime: Send + Sync + fmt::Debug {
 
     /// Looks at one container by id or name; `None` when there is none.
     async fn inspect(&self, container: &str) -> Result<Option<ContainerView>, RuntimeError>;
+
+    /// The TCP ports that something in the container of process `pid` listens on, for others than
+    /// itself. `None` where that cannot be seen. Asks the kernel, not the engine.
+    async fn listened_ports(&self, pid: i64) -> Option<BTreeSet<u16>>;
 
     /// News of the cluster's containers from now on. Ends when the engine goes away.
     async fn watch(

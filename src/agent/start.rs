@@ -275,6 +275,7 @@ impl Parts {
                 progress: progress.subscribe(),
                 machine: watcher.machine.subscribe(),
                 signals: signals.clone(),
+                listen_within: config.deadlines.listen,
             },
             assignment: assignment.subscribe(),
             kept: assignment.borrow().as_ref().map(|kept| kept.stamp),

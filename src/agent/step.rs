@@ -76,6 +76,9 @@ pub(super) struct Situation<'a> {
     pub(super) networks: &'a NetworksReady,
     /// The engine said that it has no such image.
     pub(super) image_missing: bool,
+    /// The application takes connections where others will make them, as far as that is known and
+    /// waited for.
+    pub(super) open: bool,
 }
 
 /// What to do next.
@@ -86,6 +89,8 @@ pub(super) enum Step {
     Pull,
     Create,
     Start,
+    /// See whether the application listens where it publishes.
+    Listen,
     Stop,
     /// Stop it although it is wanted, for this reason.
     GiveUp(&'static str),
@@ -243,6 +248,8 @@ fn tend(situation: &Situation<'_>, health: Health) -> Step {
             NetworksReady::Missing(reason) | NetworksReady::Behind(reason) => {
                 Step::Wait(reason.clone())
             }
+            // A health check knows better than we do.
+            NetworksReady::Ready if health == Health::Unchecked && !situation.open => Step::Listen,
             NetworksReady::Ready => tell(TaskState::Running, "started"),
         },
     }

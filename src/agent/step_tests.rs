@@ -34,6 +34,7 @@ fn next_with(
         facts,
         networks,
         image_missing: false,
+        open: true,
     })
 }
 
@@ -94,6 +95,7 @@ fn an_image_that_the_engine_lacks_is_pulled_before_the_next_try() {
         facts: &facts(TaskState::Preparing),
         networks: &NetworksReady::Behind(None),
         image_missing: true,
+        open: true,
     });
     assert_eq!(step, Step::Pull);
 }
@@ -264,4 +266,33 @@ fn of_a_forgotten_task_nothing_stays() {
         assert_eq!(next(None, Present(CREATED), state), Step::Remove);
         assert_eq!(next(None, Absent, state), Step::Forget);
     }
+}
+
+#[test]
+fn nobody_is_sent_to_an_application_that_does_not_listen_yet() {
+    let facts = facts(TaskState::Starting);
+    let at = |health, state, open| {
+        step(&Situation {
+            want: Some(Want::Running),
+            sight: &Sight::Present(Phase::Running(health)),
+            facts: &Facts {
+                state,
+                ..facts.clone()
+            },
+            networks: &NetworksReady::Ready,
+            image_missing: false,
+            open,
+        })
+    };
+    let started = tell(TaskState::Running, "started");
+    assert_eq!(
+        at(Health::Unchecked, TaskState::Starting, false),
+        Step::Listen
+    );
+    assert_eq!(at(Health::Unchecked, TaskState::Starting, true), started);
+    assert_eq!(at(Health::Healthy, TaskState::Starting, false), started);
+    assert_eq!(
+        at(Health::Unchecked, TaskState::Running, false),
+        Step::Wait(None)
+    );
 }

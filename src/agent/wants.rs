@@ -65,6 +65,13 @@ pub fn wants(
                 .iter()
                 .filter_map(|port| published(port, &dead_addresses))
                 .collect(),
+            held: assignment
+                .networks
+                .iter()
+                .flat_map(|network| &network.held)
+                .filter(|address| !dead_addresses.contains(address))
+                .copied()
+                .collect(),
             host_access: false,
         },
         dns: Table {
@@ -76,24 +83,6 @@ pub fn wants(
             callers: callers(assignment),
         },
     }
-}
-
-/// Addresses that were balanced to before and that nobody holds any more: whatever connections
-/// they still have lead nowhere.
-pub fn abandoned(before: &NetworkWants, now: &NetworkWants) -> BTreeSet<Ipv4Addr> {
-    let held: BTreeSet<Ipv4Addr> = now
-        .dns
-        .networks
-        .iter()
-        .flat_map(|network| network.pointers.keys().copied())
-        .chain(now.balance.backends())
-        .collect();
-    before
-        .balance
-        .backends()
-        .difference(&held)
-        .copied()
-        .collect()
 }
 
 /// Any number that is always the same on one node and rarely on two.

@@ -47,6 +47,11 @@ fn network(id: NetworkId, name: &str, third: u8, services: Vec<NetworkService>) 
             vtep: Ipv4Addr::new(192, 0, 2, 2),
             gateway: ip(third, 4),
         }],
+        held: services
+            .iter()
+            .flat_map(|service| &service.endpoints)
+            .map(|endpoint| endpoint.address)
+            .collect(),
         services,
     }
 }
@@ -154,7 +159,6 @@ fn what_is_dead_here_is_out_of_everything_but_keeps_its_address() {
     assert!(names(&wants, 0, "web.1").unwrap().is_empty());
     assert!(names(&wants, 1, "db").unwrap().is_empty());
     assert!(wants.dns.networks[0].pointers.contains_key(&ip(1, 21)));
-    assert!(abandoned(&made(), &wants).is_empty());
 }
 
 #[test]
@@ -206,12 +210,11 @@ fn a_caller_is_known_by_any_of_its_addresses_and_an_old_holder_by_none() {
 }
 
 #[test]
-fn an_address_that_nobody_holds_any_more_is_abandoned() {
-    let mut later = assignment();
-    later.networks[0].services[0].endpoints.remove(1);
-    later.published[0].backends.pop();
-    let later = wants(&later, &BTreeSet::new(), &Underlay::default());
-    assert_eq!(abandoned(&made(), &later), BTreeSet::from([ip(1, 22)]));
+fn connections_stay_where_a_container_lives() {
+    let dead = BTreeSet::from([TaskId::from_bits(1)]);
+    let wants = wants(&assignment(), &dead, &Underlay::default());
+    let held = BTreeSet::from([ip(1, 22), ip(1, 23), ip(2, 24)]);
+    assert_eq!(wants.balance.held, held);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use super::backoff::Backoff;
 use super::board::Board;
 use super::container::container_want;
 use super::limit::Limit;
+use super::opening::Opening;
 use super::order::{Order, Wanted};
 use super::progress::{Progress, Signals};
 use super::runtime::{
@@ -44,6 +45,8 @@ pub(super) struct Shared {
     pub(super) progress: watch::Receiver<Progress>,
     pub(super) machine: watch::Receiver<NodeDescription>,
     pub(super) signals: Arc<Signals>,
+    /// How long an application may take to listen on its published ports.
+    pub(super) listen_within: Duration,
 }
 
 pub(super) struct Worker {
@@ -59,6 +62,7 @@ pub(super) struct Worker {
     image: Image,
     timeouts: u32,
     backoff: Backoff,
+    opening: Opening,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +99,7 @@ impl Worker {
             image: Image::Unknown,
             timeouts: 0,
             backoff: Backoff::new(RETRY.0, RETRY.1),
+            opening: Opening::new(),
         }
     }
 
@@ -118,6 +123,7 @@ impl Worker {
                 facts: &self.facts,
                 networks: &networks,
                 image_missing: self.image == Image::Missing,
+                open: self.opening.is_done(),
             });
             tracing::trace!(task = %self.task, ?next, "step");
             if next == Step::Forget {
@@ -139,6 +145,7 @@ impl Worker {
             (Step::Pull, Some(order)) => self.pull(order).await,
             (Step::Create, Some(order)) => self.create(order).await,
             (Step::Start, _) => self.start().await,
+            (Step::Listen, Some(order)) => self.listen(order).await,
             (Step::GiveUp(fate), _) => self.give_up(fate),
             (Step::Stop, _) => self.stop(order.map(Arc::as_ref)).await,
             (Step::Remove, _) => self.remove().await,
@@ -146,8 +153,8 @@ impl Worker {
                 self.explain(reason.unwrap_or_default());
                 self.changed(None).await;
             }
-            // `step` neither creates nor forgets what nobody ordered.
-            (Step::Forget | Step::Pull | Step::Create, _) => {}
+            // `step` neither begins nor forgets what nobody ordered.
+            (Step::Forget | Step::Pull | Step::Create | Step::Listen, _) => {}
         }
     }
 
@@ -315,6 +322,16 @@ impl Worker {
                 self.retry_later(&error).await;
             }
             Err(error) => self.fail(error.to_string()),
+        }
+    }
+
+    async fn listen(&mut self, order: &Order) {
+        let pid = self.facts.container.as_ref().map_or(0, |it| it.pid);
+        let (runtime, within) = (self.shared.runtime.clone(), self.shared.listen_within);
+        let closed = self.opening.look(&*runtime, order, pid, within).await;
+        if let Some(closed) = closed {
+            self.explain(closed.reason);
+            self.changed(Some(closed.until)).await;
         }
     }
 

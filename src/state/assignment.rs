@@ -97,6 +97,9 @@ pub struct AssignedNetwork {
     pub mtu: Option<u16>,
     pub peers: Vec<Peer>,
     pub services: Vec<NetworkService>,
+    /// Of tasks that have not ended and whose node is not down: connections to them stay, also
+    /// when they take no new ones.
+    pub held: Vec<Ipv4Addr>,
 }
 
 /// Another node on a network.
@@ -250,7 +253,21 @@ impl State {
                 .and_then(|mtu| mtu.parse().ok()),
             peers,
             services: self.services_on(network),
+            held: self.held_on(network),
         })
+    }
+
+    fn held_on(&self, network: &Network) -> Vec<Ipv4Addr> {
+        let lives = |task: &Task| {
+            let node = task.node.and_then(|node| self.node(node));
+            !task.has_ended() && node.is_some_and(|node| !node.is_down())
+        };
+        let held = network.held.iter().filter(|(_, holder)| match holder {
+            Holder::Task(id) => self.task(*id).is_some_and(|task| lives(task)),
+            _ => false,
+        });
+        held.filter_map(|(offset, _)| network.subnet.host(*offset))
+            .collect()
     }
 
     fn services_on(&self, network: &Network) -> Vec<NetworkService> {

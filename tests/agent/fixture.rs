@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use swarmr::agent::{Agent, AgentConfig, FakeNetworkDriver, Runtime};
 use swarmr::spec::container::Healthcheck;
 use swarmr::spec::network::Subnet;
+use swarmr::spec::service::{EndpointSpec, PortConfig};
 use swarmr::spec::{
     ClusterId, ContainerSpec, Nanos, NetworkId, NodeId, Role, ServiceId, ServiceSpec, TaskId,
     TaskSpec,
@@ -94,6 +95,25 @@ impl Fixture {
         })
     }
 
+    /// A service publishes this port of its containers on every node.
+    pub(super) fn publish(&mut self, service: ServiceId, target_port: u16) {
+        let (_, spec) = self
+            .services
+            .iter_mut()
+            .find(|(id, _)| *id == service)
+            .expect("a service");
+        let port = PortConfig {
+            target_port,
+            published_port: 8080,
+            ..PortConfig::default()
+        };
+        let ports = vec![port];
+        spec.endpoint_spec = Some(EndpointSpec {
+            ports,
+            ..EndpointSpec::default()
+        });
+    }
+
     /// The `n`-th network of the fixture; on an engine of one's own subnets need not be asked for.
     pub(super) fn network(&mut self, third: u8) -> NetworkId {
         let id = NetworkId::from_bits(rand::random());
@@ -109,6 +129,7 @@ impl Fixture {
             mtu: None,
             peers: Vec::new(),
             services: Vec::new(),
+            held: Vec::new(),
         });
         id
     }
@@ -138,6 +159,7 @@ impl Fixture {
                 node: self.node,
                 serving: false,
             };
+            network.held.push(address);
             add_endpoint(network, service, endpoint);
         }
         self.tasks.push(AssignedTask {

@@ -1,11 +1,12 @@
 //! The agent on a pretended engine.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use swarmr::agent::fake::Delays;
 use swarmr::agent::runtime::Health;
-use swarmr::agent::{Deadlines, FakeNetworkDriver, FakeRuntime, Taken, remove_everything};
+use swarmr::agent::{Agent, Deadlines, FakeNetworkDriver, FakeRuntime, Taken, remove_everything};
 use swarmr::spec::TaskId;
 use swarmr::state::assignment::{Stamp, Want};
 use swarmr::state::task::TaskState;
@@ -29,7 +30,7 @@ impl Node {
         }
     }
 
-    fn start(&self) -> swarmr::agent::Agent {
+    fn start(&self) -> Agent {
         self.fixture
             .start(self.dir.path(), self.engine.clone(), &self.driver)
     }
@@ -408,10 +409,10 @@ async fn a_call_that_hangs_holds_up_its_own_task_only() {
         change: Duration::from_millis(200),
         ..Deadlines::default()
     };
-    let agent = swarmr::agent::Agent::start(
+    let agent = Agent::start(
         config,
-        std::sync::Arc::new(node.engine.clone()),
-        std::sync::Arc::new(node.driver.clone()),
+        Arc::new(node.engine.clone()),
+        Arc::new(node.driver.clone()),
     )
     .unwrap();
     agent.assign(node.fixture.assignment());
@@ -488,25 +489,49 @@ async fn a_dead_container_is_out_of_this_nodes_tables_before_any_manager_knows()
         backends().is_empty().then_some(())
     })
     .await;
-    // Its address is still its own; connections to it are forgotten when the managers let go.
-    assert!(node.driver.forgotten().is_empty());
+    // Its address is still its own, but what was connected to it leads nowhere.
+    assert!(node.driver.applied().unwrap().balance.held.is_empty());
+    agent.close().await;
+}
+
+/// A node with a task that publishes port 80 of its containers.
+fn publishing() -> (Node, TaskId) {
+    let mut node = Node::new();
+    let service = node.fixture.service("web:1", &[]);
+    node.fixture.publish(service, 80);
+    let network = node.fixture.network(1);
+    let task = node.fixture.task(service, &[network]);
+    (node, task)
+}
+
+#[tokio::test]
+async fn a_task_runs_once_its_application_listens_and_says_what_it_waits_for() {
+    let (mut node, task) = publishing();
+    node.engine.listen([8080]);
+    let agent = node.start();
+    agent.assign(node.fixture.assignment());
+    let waits = "the application does not listen on its published port 80 yet";
+    eventually("it says what it waits for", async || {
+        let report = report_of(&agent, task)?;
+        (report.state == TaskState::Starting && report.err == waits).then_some(())
+    })
+    .await;
+    node.engine.listen([80, 8080]);
+    let report = reaches(&agent, task, TaskState::Running).await;
+    assert_eq!(report.err, "");
     agent.close().await;
 }
 
 #[tokio::test]
-async fn connections_to_a_backend_are_forgotten_when_nobody_holds_its_address() {
-    let (mut node, task) = Node::with_task("web:1");
-    let agent = node.start();
-    node.fixture.set_serving(task);
+async fn a_task_whose_application_never_listens_runs_all_the_same() {
+    let (mut node, task) = publishing();
+    node.engine.listen([]);
+    let mut config = node.fixture.config(node.dir.path());
+    config.deadlines.listen = Duration::from_millis(100);
+    let engine = Arc::new(node.engine.clone());
+    let agent = Agent::start(config, engine, Arc::new(node.driver.clone())).unwrap();
     agent.assign(node.fixture.assignment());
     reaches(&agent, task, TaskState::Running).await;
-    node.fixture.forget(task);
-    agent.assign(node.fixture.assignment());
-    eventually("its connections are forgotten", async || {
-        (node.driver.forgotten() == ["10.91.1.10".parse::<std::net::Ipv4Addr>().unwrap()])
-            .then_some(())
-    })
-    .await;
     agent.close().await;
 }
 
@@ -553,7 +578,7 @@ async fn a_node_that_leaves_keeps_nothing_of_the_cluster() {
     reaches(&agent, task, TaskState::Running).await;
     agent.close().await;
     remove_everything(
-        std::sync::Arc::new(node.engine.clone()),
+        Arc::new(node.engine.clone()),
         &node.driver,
         node.fixture.cluster,
     )

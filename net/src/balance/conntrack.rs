@@ -1,6 +1,7 @@
 //! Ending what the balancer decided before: rules choose for new connections
 //! only, and for UDP "new" can be long ago.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use thiserror::Error;
 
 use super::Protocol;
 use super::conntrack_message::{Answer, Flow, answers, delete, dump};
+use crate::overlay::Subnet;
 
 const ENOENT: i32 = 2;
 /// More than the kernel puts into one datagram.
@@ -31,20 +33,35 @@ pub enum ConntrackError {
 }
 
 /// Which connections to forget.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Flows {
-    /// Those that were balanced to this backend.
-    To(Ipv4Addr),
+    /// Those that were balanced to a container that is not what it was.
+    Stale(Stale),
     /// Those to a port or service address that the balancer has not seen,
     /// because they are older than its rule. A UDP sender that never pauses
     /// would not be balanced otherwise.
     Before(Protocol, u16),
 }
 
+/// What balanced connections into our networks may still lead to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stale {
+    pub subnets: Vec<Subnet>,
+    /// Only those that were balanced here count: to a service address, which is
+    /// in a subnet itself, or to one of these.
+    pub ports: BTreeSet<(Protocol, u16)>,
+    /// Takes connections: all of its connections stay.
+    pub serving: BTreeSet<Ipv4Addr>,
+    /// Keeps those that it has answered. The next packet of any other, such as
+    /// a repeated SYN, finds a backend that serves.
+    pub held: BTreeSet<Ipv4Addr>,
+}
+
 impl Flows {
     /// Forgets these connections and returns how many there were. The next
     /// packet of each is taken for the first of a new one: UDP goes to another
-    /// backend, TCP is reset.
+    /// backend, and so does a TCP connection that was not answered yet; one
+    /// that was is reset.
     ///
     /// Works in the network namespace of the calling thread.
     pub async fn forget(self) -> Result<usize, ConntrackError> {
@@ -53,18 +70,28 @@ impl Flows {
         work.await.map_err(|_| ConntrackError::Ended)?
     }
 
-    fn covers(self, flow: &Flow) -> bool {
+    fn covers(&self, flow: &Flow) -> bool {
         let balanced = flow.answers != flow.asked;
         match self {
-            Self::To(backend) => balanced && flow.answers == backend,
+            Self::Stale(stale) => balanced && stale.covers(flow),
             Self::Before(protocol, port) => {
-                let number = match protocol {
-                    Protocol::Tcp => 6,
-                    Protocol::Udp => 17,
-                };
-                !balanced && flow.protocol == number && flow.port == port
+                !balanced && flow.protocol == protocol.number() && flow.port == *port
             }
         }
+    }
+}
+
+impl Stale {
+    fn covers(&self, flow: &Flow) -> bool {
+        let ours = |address| self.subnets.iter().any(|subnet| subnet.contains(address));
+        let mut ports = self.ports.iter();
+        let asked = ours(flow.asked)
+            || ports
+                .any(|(protocol, port)| flow.protocol == protocol.number() && flow.port == *port);
+        let backend = flow.answers;
+        let stays =
+            self.serving.contains(&backend) || flow.answered && self.held.contains(&backend);
+        asked && ours(backend) && !stays
     }
 }
 
@@ -112,6 +139,46 @@ fn converse(
                 }
                 Answer::Other => {}
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(last: u8) -> Ipv4Addr {
+        Ipv4Addr::new(10, 0, 1, last)
+    }
+
+    /// Where a flow leads, whether it was answered, whether it is to be forgotten.
+    #[test]
+    fn connections_end_with_what_they_lead_to() {
+        let stale = Flows::Stale(Stale {
+            subnets: vec![Subnet::new(ip(0), 24).unwrap()],
+            ports: BTreeSet::from([(Protocol::Tcp, 8080)]),
+            serving: BTreeSet::from([ip(21)]),
+            held: BTreeSet::from([ip(22)]),
+        });
+        let host = Ipv4Addr::new(192, 0, 2, 1);
+        let (published, service) = ((host, 8080), (ip(100), 9999));
+        let cases = [
+            (published, ip(21), false, false),
+            (published, ip(22), true, false),
+            (published, ip(22), false, true),
+            (published, ip(23), true, true),
+            (published, Ipv4Addr::new(172, 17, 0, 2), true, false),
+            (service, ip(21), false, false),
+            (service, ip(22), true, false),
+            (service, ip(22), false, true),
+            (service, ip(23), true, true),
+            // The engine's own published port, and two containers among themselves.
+            ((host, 9000), ip(23), true, false),
+            ((ip(23), 80), ip(23), true, false),
+        ];
+        for ((asked, port), answers, answered, gone) in cases {
+            let flow = Flow::example(asked, port, answers, answered);
+            assert_eq!(stale.covers(&flow), gone, "{flow:?}");
         }
     }
 }

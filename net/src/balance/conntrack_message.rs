@@ -19,6 +19,7 @@ const FLAG_DUMP: u16 = 0x300;
 
 const TUPLE_ORIGINAL: u16 = 1;
 const TUPLE_REPLY: u16 = 2;
+const STATUS: u16 = 3;
 const ID: u16 = 12;
 const ZONE: u16 = 18;
 const TUPLE_ADDRESSES: u16 = 1;
@@ -27,6 +28,9 @@ const SOURCE_V4: u16 = 1;
 const DESTINATION_V4: u16 = 2;
 const PROTOCOL_NUMBER: u16 = 1;
 const DESTINATION_PORT: u16 = 3;
+
+/// In the status: a packet of the other side was seen.
+const SEEN_REPLY: u32 = 0x2;
 
 /// Of a nested attribute's type, and of one in network order.
 const TYPE_BITS: u16 = 0x3fff;
@@ -41,8 +45,25 @@ pub(super) struct Flow {
     pub(super) protocol: u8,
     /// Who answers: another than `asked` after the balancer chose.
     pub(super) answers: Ipv4Addr,
+    /// Whether it has answered.
+    pub(super) answered: bool,
     /// What names the connection to the kernel, as it came.
     key: Vec<u8>,
+}
+
+#[cfg(test)]
+impl Flow {
+    /// A TCP connection without a key.
+    pub(super) fn example(asked: Ipv4Addr, port: u16, answers: Ipv4Addr, answered: bool) -> Self {
+        Self {
+            asked,
+            port,
+            protocol: 6,
+            answers,
+            answered,
+            key: Vec::new(),
+        }
+    }
 }
 
 /// What one netlink message of an answer says.
@@ -125,11 +146,13 @@ fn flow(attributes: &[u8]) -> Option<Flow> {
     let reply = find(attributes, TUPLE_REPLY)?;
     let protocol = find(original, TUPLE_PROTOCOL)?;
     let port = find(protocol, DESTINATION_PORT).and_then(|it| number(it, 0));
+    let status = find(attributes, STATUS).and_then(|it| number(it, 0));
     Some(Flow {
         asked: address(original, DESTINATION_V4)?,
         port: u16::from_be_bytes(port.unwrap_or([0; 2])),
         protocol: *find(protocol, PROTOCOL_NUMBER)?.first()?,
         answers: address(reply, SOURCE_V4)?,
+        answered: u32::from_be_bytes(status.unwrap_or([0; 4])) & SEEN_REPLY != 0,
         key,
     })
 }
@@ -208,7 +231,8 @@ mod tests {
         let original = attribute(1 | 0x8000, &tuple([10, 0, 1, 11], [10, 0, 1, 100]));
         let reply = attribute(2 | 0x8000, &tuple([10, 0, 1, 21], [10, 0, 1, 11]));
         let id = attribute(12, &[1, 2, 3, 4]);
-        let all = [original.clone(), reply, id.clone()].concat();
+        let status = attribute(3, &0x18a_u32.to_be_bytes());
+        let all = [original.clone(), reply, status, id.clone()].concat();
         (message(CONNTRACK_NEW, 0, &all), [original, id].concat())
     }
 
@@ -222,6 +246,7 @@ mod tests {
         assert_eq!(flow.asked, Ipv4Addr::new(10, 0, 1, 100));
         assert_eq!(flow.answers, Ipv4Addr::new(10, 0, 1, 21));
         assert_eq!((flow.protocol, flow.port), (17, 53));
+        assert!(flow.answered);
         let deletion = delete(flow);
         assert_eq!(deletion[HEADER_BYTES + NETFILTER_BYTES..], key);
     }

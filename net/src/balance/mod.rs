@@ -22,7 +22,7 @@ mod render;
 mod ruleset;
 mod want;
 
-pub use conntrack::{ConntrackError, Flows};
+pub use conntrack::{ConntrackError, Flows, Stale};
 pub use firewall::{Firewall, FirewallError};
 pub use hold::{HoldProblem, Holds};
 pub use holder::Holder;

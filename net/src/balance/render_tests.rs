@@ -1,6 +1,7 @@
 //! Tests of what wants are rendered to. `golden.nft` is the whole table of the
 //! example; set `UPDATE_GOLDEN=1` to write it anew and read the difference.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
@@ -71,6 +72,7 @@ fn port(number: u16, backends: Vec<Ipv4Addr>) -> PublishedWant {
 
 fn balance() -> BalanceWant {
     BalanceWant {
+        held: BTreeSet::new(),
         seed: 7,
         vips: vec![vip(100, &[11, 21]), vip(101, &[])],
         published: vec![
@@ -168,6 +170,7 @@ fn some_balance() -> impl Strategy<Value = BalanceWant> {
     let ports =
         prop::collection::btree_map(80_u16..86, prop::collection::vec(10_u8..20, 0..5), 0..5);
     (vips, ports, any::<bool>()).prop_map(|(vips, ports, host_access)| BalanceWant {
+        held: BTreeSet::new(),
         seed: 3,
         vips: vips.iter().map(|(last, it)| vip(*last, it)).collect(),
         published: ports

@@ -15,6 +15,10 @@ pub struct BalanceWant {
     pub seed: u64,
     pub vips: Vec<VipWant>,
     pub published: Vec<PublishedWant>,
+    /// Containers that take no new connection and keep those they have: they
+    /// start, or they are about to stop. Connections to any other address of an
+    /// overlay end, unless it is a backend.
+    pub held: BTreeSet<Ipv4Addr>,
     /// Containers may connect to this host's own outside addresses. If not,
     /// they reach the resolver on their gateway and nothing else of the host.
     pub host_access: bool,
@@ -53,12 +57,36 @@ pub enum Protocol {
     Udp,
 }
 
+impl Protocol {
+    /// As packets say it.
+    pub(super) const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+        }
+    }
+}
+
 impl BalanceWant {
+    /// Every port that hosts serve.
+    pub(crate) fn ports(&self) -> BTreeSet<(Protocol, u16)> {
+        let published = self.published.iter();
+        published.map(|port| (port.protocol, port.port)).collect()
+    }
+
     /// Every backend of anything.
     pub fn backends(&self) -> BTreeSet<Ipv4Addr> {
         let vips = self.vips.iter().flat_map(|vip| &vip.backends);
         let published = self.published.iter().flat_map(|port| &port.backends);
         vips.chain(published).copied().collect()
+    }
+
+    /// Whether some address takes or keeps fewer connections than in `before`.
+    pub(crate) fn leaves_any(&self, before: &Self) -> bool {
+        let (were_serving, serving) = (before.backends(), self.backends());
+        let stopped_serving = !were_serving.is_subset(&serving);
+        let mut held = before.held.iter();
+        stopped_serving || held.any(|it| !self.held.contains(it) && !serving.contains(it))
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::{Problem, StartError, Want};
-use crate::balance::{BalanceWant, Firewall, Flows, Holds, Nft, Protocol, render};
+use crate::balance::{BalanceWant, Firewall, Flows, Holds, Nft, Protocol, Stale, render};
 use crate::dns::DnsServer;
 use crate::overlay::{LinkEvents, Overlay, OverlayWant, Plan};
 
@@ -108,6 +108,7 @@ impl Worker {
             problems.push(error.into());
         }
         self.balance(&want, &ready, &mut problems).await;
+        self.end_stale(&want).await;
         self.name(&want, &mut problems);
         if let Some(plan) = plan {
             let shrunk = self.overlay.shrink(&want.overlay, &plan).await;
@@ -148,11 +149,7 @@ impl Worker {
             }
             !reserved
         });
-        let ports: BTreeSet<(Protocol, u16)> = balance
-            .published
-            .iter()
-            .map(|port| (port.protocol, port.port))
-            .collect();
+        let ports = balance.ports();
         let unheld = self.holds.take(&ports);
         problems.extend(unheld.into_iter().map(Problem::from));
         let holds = &self.holds;
@@ -183,6 +180,29 @@ impl Worker {
             }
         }
         self.balanced_udp = served;
+    }
+
+    /// Ends the connections to containers that serve no more. Without this a
+    /// client that uses a port number again would meet the dead backend of its
+    /// former connection.
+    async fn end_stale(&self, want: &Want) {
+        let (before, now) = (self.want.as_ref(), &want.balance);
+        if before.is_some_and(|before| !now.leaves_any(&before.balance)) {
+            return;
+        }
+        let wants = || before.into_iter().chain([want]);
+        let stale = Stale {
+            subnets: wants()
+                .flat_map(|want| &want.overlay.networks)
+                .map(|network| network.subnet)
+                .collect(),
+            ports: wants().flat_map(|want| want.balance.ports()).collect(),
+            serving: now.backends(),
+            held: now.held.clone(),
+        };
+        if let Err(error) = Flows::Stale(stale).forget().await {
+            tracing::warn!(%error, "connections to former backends linger");
+        }
     }
 
     fn name(&mut self, want: &Want, problems: &mut Vec<Problem>) {

@@ -6,9 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, U
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::lab::{enter, inside};
+use crate::lab::{enter, eventually, inside};
 
 /// Long enough that only what is never answered takes it.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -103,6 +103,36 @@ impl Datagrams {
         let length = self.0.recv(&mut datagram)?;
         let said = String::from_utf8_lossy(&datagram[..length]);
         Ok(said.trim_end().to_owned())
+    }
+}
+
+/// A client whose first packet is on its way; nobody may have answered it.
+pub(crate) struct Knock(Socket);
+
+impl Knock {
+    pub(crate) fn begin(space: &str, address: Ipv4Addr, port: u16) -> Self {
+        inside(space, || {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            let begun = socket.connect(&SocketAddr::from((address, port)).into());
+            assert_eq!(
+                begun.unwrap_err().raw_os_error(),
+                Some(nix::libc::EINPROGRESS)
+            );
+            socket.set_nonblocking(false).unwrap();
+            Self(socket)
+        })
+    }
+
+    /// What it hears in the end.
+    pub(crate) fn hear(self) -> io::Result<String> {
+        let mut stream = TcpStream::from(self.0);
+        stream.set_read_timeout(Some(DEADLINE))?;
+        let mut said = String::new();
+        // Waits for the connection, which may need the kernel's second attempt.
+        eventually("connected", || stream.peer_addr().is_ok());
+        stream.read_to_string(&mut said)?;
+        Ok(said)
     }
 }
 

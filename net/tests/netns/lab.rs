@@ -199,16 +199,6 @@ impl Host {
         assert!(problems.is_empty(), "{problems:?}");
     }
 
-    pub(crate) fn forget(&mut self, backend: Ipv4Addr) -> usize {
-        let path = self.path.take().unwrap();
-        let (path, count) = self.run(async move {
-            let count = path.forget(backend).await.unwrap();
-            (path, count)
-        });
-        self.path = Some(path);
-        count
-    }
-
     /// Ends the data path and leaves the kernel as it is, like a daemon that
     /// is replaced.
     pub(crate) fn stop(&mut self) {

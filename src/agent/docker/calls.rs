@@ -1,6 +1,6 @@
 //! The engine's calls.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -17,6 +17,7 @@ use super::create_body::create_request;
 use super::error::{Call, runtime_error};
 use super::{Client, Docker, observe};
 use crate::agent::container::ContainerWant;
+use crate::agent::listening::listened_ports;
 use crate::agent::runtime::{
     ContainerView, EngineNetwork, EngineNetworkWant, LABEL_CLUSTER, ListedContainer, PullPolicy,
     Runtime, RuntimeError, RuntimeEvent,
@@ -137,6 +138,10 @@ impl Runtime for Docker {
             Err(RuntimeError::NoSuchContainer(_)) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    async fn listened_ports(&self, pid: i64) -> Option<BTreeSet<u16>> {
+        listened_ports(pid).await
     }
 
     async fn watch(

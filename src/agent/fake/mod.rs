@@ -18,7 +18,7 @@
 
 mod state;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -55,6 +55,7 @@ struct Inner {
     events: Mutex<Option<broadcast::Sender<RuntimeEvent>>>,
     file: Option<PathBuf>,
     delays: Delays,
+    listened_ports: Mutex<Option<BTreeSet<u16>>>,
 }
 
 /// How long calls take.
@@ -90,6 +91,7 @@ impl FakeRuntime {
                 events: Mutex::new(Some(broadcast::Sender::new(EVENTS))),
                 file,
                 delays,
+                listened_ports: Mutex::default(),
             }),
         }
     }
@@ -120,6 +122,11 @@ impl FakeRuntime {
     /// A task's container is found healthy or not.
     pub fn set_health(&self, task: TaskId, health: Health) {
         self.set_phase(task, Phase::Running(health), EventKind::HealthChanged);
+    }
+
+    /// What all containers listen on from now on; before that, it cannot be seen.
+    pub fn listen(&self, ports: impl IntoIterator<Item = u16>) {
+        *lock(&self.inner.listened_ports) = Some(ports.into_iter().collect());
     }
 
     /// Somebody removes a task's container by hand.
@@ -353,6 +360,10 @@ impl Runtime for FakeRuntime {
         Ok(lock(&self.inner.state)
             .find(container)
             .map(FakeContainer::view))
+    }
+
+    async fn listened_ports(&self, _pid: i64) -> Option<BTreeSet<u16>> {
+        lock(&self.inner.listened_ports).clone()
     }
 
     async fn watch(

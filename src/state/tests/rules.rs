@@ -114,6 +114,26 @@ fn tasks_of_a_removed_service_are_stopped_as_its_spec_says() {
 }
 
 #[test]
+fn connections_are_held_to_tasks_that_stop_and_not_to_those_of_a_node_that_is_down() {
+    let mut log = Log::started();
+    create_network(&mut log, 8, "app", "");
+    log.create(1, on_network(named("web"), 8));
+    log.running(1, 1, 1);
+    let held = |log: &Log| {
+        let told = log.state.assignment(node(1), Stamp::default(), &[].into());
+        let networks = told.unwrap().networks;
+        let app = networks.into_iter().find(|it| it.id == network(8)).unwrap();
+        app.held
+    };
+    let address = log.state.task(task(1)).unwrap().attachments[0].address;
+    assert_eq!(held(&log), [address]);
+    log.apply(Op::RemoveService { id: service(1) });
+    assert_eq!(held(&log), [address]);
+    log.observe(1, NodeState::Down);
+    assert!(held(&log).is_empty());
+}
+
+#[test]
 fn a_node_that_is_added_again_is_the_same_node() {
     let mut log = Log::started();
     let add = || Op::AddNode(Box::new(add_node(2, Role::Worker)));

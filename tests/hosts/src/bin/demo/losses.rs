@@ -110,8 +110,11 @@ pub(crate) fn leader_killed(stage: &mut Stage) -> Result<String> {
         "  seen: {} accepts a write after {wait_ms:.0} ms",
         by.name()
     );
-    let new = eventually("somebody leads", PATIENCE, || stage.leader(by))?;
-    ensure!(new.name() != leader.name(), "{} still leads", new.name());
+    eventually("another leads", PATIENCE, || {
+        let new = stage.leader(by)?.name();
+        ensure!(new != leader.name(), "{new} still leads");
+        Ok(())
+    })?;
 
     // The dead daemon's tasks can only be updated once it is back.
     leader.start_daemon(&[])?;
