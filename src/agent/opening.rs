@@ -1,5 +1,6 @@
 //! Waiting until an application that runs takes connections, so that nobody is sent to it before.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -19,10 +20,16 @@ pub(super) struct Opening {
     done: bool,
 }
 
-/// Not yet: why, and when to look again.
-pub(super) struct Closed {
-    pub(super) reason: String,
-    pub(super) until: Instant,
+/// What a look at an application has shown.
+pub(super) enum Look {
+    Open,
+    /// It cannot be seen. Mostly because it has ended since the engine was asked.
+    Unseen,
+    /// Not yet: why, and when to look again.
+    Closed {
+        reason: String,
+        until: Instant,
+    },
 }
 
 impl Opening {
@@ -47,26 +54,28 @@ impl Opening {
         order: &Order,
         pid: i64,
         within: Duration,
-    ) -> Option<Closed> {
-        let now = Instant::now();
-        let since = *self.since.get_or_insert(now);
-        let closed = closed_port(runtime, order, pid).await;
+    ) -> Look {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let published: Vec<u16> = order.published_ports().collect();
+        let listened = if published.is_empty() {
+            Some(BTreeSet::new())
+        } else {
+            runtime.listened_ports(pid).await
+        };
+        let Some(listened) = listened else {
+            self.done = true;
+            return Look::Unseen;
+        };
+        let closed = published.iter().find(|port| !listened.contains(port));
         match closed.filter(|_| since.elapsed() < within) {
-            Some(port) => Some(Closed {
+            Some(port) => Look::Closed {
                 reason: format!("the application does not listen on its published port {port} yet"),
                 until: Instant::now() + self.poll.pause(),
-            }),
+            },
             None => {
                 self.done = true;
-                None
+                Look::Open
             }
         }
     }
-}
-
-async fn closed_port(runtime: &dyn Runtime, order: &Order, pid: i64) -> Option<u16> {
-    let mut published = order.published_ports().peekable();
-    published.peek()?;
-    let listened = runtime.listened_ports(pid).await?;
-    published.find(|port| !listened.contains(port))
 }

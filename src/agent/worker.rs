@@ -14,7 +14,7 @@ use super::backoff::Backoff;
 use super::board::Board;
 use super::container::container_want;
 use super::limit::Limit;
-use super::opening::Opening;
+use super::opening::{Look, Opening};
 use super::order::{Order, Wanted};
 use super::progress::{Progress, Signals};
 use super::runtime::{
@@ -328,10 +328,13 @@ impl Worker {
     async fn listen(&mut self, order: &Order) {
         let pid = self.facts.container.as_ref().map_or(0, |it| it.pid);
         let (runtime, within) = (self.shared.runtime.clone(), self.shared.listen_within);
-        let closed = self.opening.look(&*runtime, order, pid, within).await;
-        if let Some(closed) = closed {
-            self.explain(closed.reason);
-            self.changed(Some(closed.until)).await;
+        match self.opening.look(&*runtime, order, pid, within).await {
+            Look::Open => {}
+            Look::Unseen => self.sight = Sight::Unknown,
+            Look::Closed { reason, until } => {
+                self.explain(reason);
+                self.changed(Some(until)).await;
+            }
         }
     }
 

@@ -523,6 +523,20 @@ async fn a_task_runs_once_its_application_listens_and_says_what_it_waits_for() {
 }
 
 #[tokio::test]
+async fn a_task_that_ends_before_it_listens_is_never_said_to_run() {
+    let (mut node, task) = publishing();
+    node.engine.end_before_listening(task);
+    let agent = node.start();
+    agent.assign(node.fixture.assignment());
+    let mut states = Vec::new();
+    while states.last() != Some(&TaskState::Failed) {
+        states.extend(agent.next_reports().await.iter().map(|report| report.state));
+    }
+    assert!(!states.contains(&TaskState::Running), "{states:?}");
+    agent.close().await;
+}
+
+#[tokio::test]
 async fn a_task_whose_application_never_listens_runs_all_the_same() {
     let (mut node, task) = publishing();
     node.engine.listen([]);

@@ -55,7 +55,17 @@ struct Inner {
     events: Mutex<Option<broadcast::Sender<RuntimeEvent>>>,
     file: Option<PathBuf>,
     delays: Delays,
-    listened_ports: Mutex<Option<BTreeSet<u16>>>,
+    listened: Mutex<Listened>,
+}
+
+/// What is seen of the containers' ports.
+#[derive(Debug, Clone, Default)]
+enum Listened {
+    #[default]
+    Nothing,
+    Ports(BTreeSet<u16>),
+    /// This task ends just before it is looked at.
+    TooLate(TaskId),
 }
 
 /// How long calls take.
@@ -91,7 +101,7 @@ impl FakeRuntime {
                 events: Mutex::new(Some(broadcast::Sender::new(EVENTS))),
                 file,
                 delays,
-                listened_ports: Mutex::default(),
+                listened: Mutex::default(),
             }),
         }
     }
@@ -126,7 +136,12 @@ impl FakeRuntime {
 
     /// What all containers listen on from now on; before that, it cannot be seen.
     pub fn listen(&self, ports: impl IntoIterator<Item = u16>) {
-        *lock(&self.inner.listened_ports) = Some(ports.into_iter().collect());
+        *lock(&self.inner.listened) = Listened::Ports(ports.into_iter().collect());
+    }
+
+    /// A task's container ends just before it is looked at whether it listens.
+    pub fn end_before_listening(&self, task: TaskId) {
+        *lock(&self.inner.listened) = Listened::TooLate(task);
     }
 
     /// Somebody removes a task's container by hand.
@@ -363,7 +378,15 @@ impl Runtime for FakeRuntime {
     }
 
     async fn listened_ports(&self, _pid: i64) -> Option<BTreeSet<u16>> {
-        lock(&self.inner.listened_ports).clone()
+        let listened = lock(&self.inner.listened).clone();
+        match listened {
+            Listened::Nothing => None,
+            Listened::Ports(ports) => Some(ports),
+            Listened::TooLate(task) => {
+                self.exit(task, 1);
+                None
+            }
+        }
     }
 
     async fn watch(
