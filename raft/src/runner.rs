@@ -176,12 +176,17 @@ async fn build(
     Ok((parts, threads))
 }
 
-/// Turns openraft's metrics into our status, for as long as the member runs.
+/// Turns openraft's metrics into our status, for as long as the member runs. They change with every
+/// heartbeat; those who watch are woken only by what is more than another heartbeat.
 async fn publish_status(consensus: Consensus, status: watch::Sender<Status>) {
     let mut metrics = consensus.metrics();
     loop {
         let now = Status::from_metrics(&metrics.borrow_watched());
-        status.send_replace(now);
+        status.send_if_modified(|last| {
+            let news = now.without_times() != last.without_times();
+            *last = now;
+            news
+        });
         if metrics.changed().await.is_err() {
             return;
         }

@@ -89,6 +89,16 @@ impl Status {
         all.into_iter().find(|member| member.id == id)
     }
 
+    /// Without what changes all the time.
+    pub(crate) fn without_times(&self) -> Self {
+        let mut status = self.clone();
+        status.last_quorum_ack = None;
+        for peer in status.peers.values_mut() {
+            peer.last_ack = None;
+        }
+        status
+    }
+
     pub(crate) fn from_metrics(metrics: &openraft::RaftMetrics<TypeConfig>) -> Self {
         let membership = metrics.membership_config.membership();
         let (members, learners) = split(membership);

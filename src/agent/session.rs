@@ -20,7 +20,7 @@ use crate::state::codec;
 
 /// How often the leader hears that this node lives.
 const HEARTBEAT: Duration = Duration::from_millis(200);
-/// A leader says something every 200 ms; after this much silence another manager is tried.
+/// A leader says something every 400 ms; after this much silence another manager is tried.
 const SILENCE_MAX: Duration = Duration::from_millis(1_000);
 const DIAL_DEADLINE: Duration = Duration::from_millis(700);
 const RETRY_MIN: Duration = Duration::from_millis(30);

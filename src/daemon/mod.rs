@@ -16,6 +16,7 @@ mod options;
 mod role;
 mod socket;
 
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,11 +55,19 @@ pub(crate) struct Daemon {
 pub fn run(options: DaemonOptions) -> anyhow::Result<()> {
     logging::start(&options)?;
     tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(worker_threads())
         .enable_all()
         .on_thread_start(raise_priority)
         .build()
         .context("cannot start the runtime")?
         .block_on(serve(options))
+}
+
+/// Half of the cores are the containers'. Threads that wake each other for every heartbeat are also
+/// most of what an idle manager costs.
+fn worker_threads() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    (cores / 2).clamp(1, 8)
 }
 
 /// Heartbeats of the cluster pass through every thread of the runtime: containers that take all of

@@ -20,7 +20,7 @@ use crate::state::{State, codec};
 /// How long a node may take to say who it is.
 const HELLO_DEADLINE: Duration = Duration::from_secs(3);
 /// How often an agent hears that its leader lives.
-const HEARTBEAT: Duration = Duration::from_millis(200);
+const HEARTBEAT: Duration = Duration::from_millis(400);
 /// An agent says something every 200 ms; after this much silence its stream is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(6);
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{IdleTimeout, TransportConfig, VarInt};
+use quinn::{AckFrequencyConfig, IdleTimeout, TransportConfig, VarInt};
 
 /// Bounds of a door. The defaults suit a cluster's control traffic.
 #[derive(Clone, Debug)]
@@ -29,6 +29,9 @@ pub struct Limits {
     pub keep_alive: Duration,
     /// A connection is lost after so much silence. Longer than `keep_alive`.
     pub idle_timeout: Duration,
+    /// How long an acknowledgement may wait for something to travel with, when only one packet is
+    /// owed one. Longer than what is said regularly, it costs no packet of its own.
+    pub ack_delay: Duration,
     /// Round trip assumed before one is measured: how soon a lost first packet
     /// is sent again (after three times this).
     pub initial_rtt: Duration,
@@ -61,6 +64,7 @@ impl Default for Limits {
             max_connections_per_node: 64,
             keep_alive: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(5),
+            ack_delay: Duration::from_millis(125),
             initial_rtt: Duration::from_millis(50),
             stream_window: 4 << 20,
             connection_window: 16 << 20,
@@ -113,12 +117,15 @@ impl Limits {
 
     fn transport(&self) -> TransportConfig {
         let mut transport = TransportConfig::default();
+        let mut acks = AckFrequencyConfig::default();
+        acks.max_ack_delay(Some(self.ack_delay));
         let idle = IdleTimeout::try_from(self.idle_timeout)
             .unwrap_or_else(|_| IdleTimeout::from(VarInt::MAX));
         transport
             .max_idle_timeout(Some(idle))
             .keep_alive_interval(Some(self.keep_alive))
             .initial_rtt(self.initial_rtt)
+            .ack_frequency_config(Some(acks))
             .stream_receive_window(self.stream_window.into())
             .send_window(self.connection_window.into())
             .datagram_receive_buffer_size(Some(self.datagram_buffer))
