@@ -19,7 +19,9 @@ use crate::state::assignment::{Assignment, ManagerAddr};
 use crate::state::codec;
 
 /// How often the leader hears that this node lives.
-const HEARTBEAT: Duration = Duration::from_millis(200);
+const HEARTBEAT: Duration = Duration::from_millis(250);
+/// The same while this node leads itself: agent and leader are one process.
+const HEARTBEAT_OWN: Duration = Duration::from_millis(700);
 /// A leader says something every 400 ms; after this much silence another manager is tried.
 const SILENCE_MAX: Duration = Duration::from_millis(1_000);
 const DIAL_DEADLINE: Duration = Duration::from_millis(700);
@@ -125,7 +127,7 @@ async fn hold(config: &SessionConfig, manager: &ManagerAddr) -> End {
     tracing::debug!(manager = %manager.node, "session opened");
     tokio::select! {
         end = hear(config, receiver) => end,
-        () = tell(config, &mut sender) => End::Lost,
+        () = tell(config, manager.node, &mut sender) => End::Lost,
     }
 }
 
@@ -177,10 +179,13 @@ async fn hear(config: &SessionConfig, mut receiver: FramedReceiver) -> End {
 }
 
 /// Reports as they come, confirmations as tables come into force, heartbeats in between.
-async fn tell(config: &SessionConfig, sender: &mut FramedSender) {
+async fn tell(config: &SessionConfig, leader: NodeId, sender: &mut FramedSender) {
     let mut applied = config.agent.applied();
     let mut descriptions = config.agent.descriptions();
-    let mut beat = tokio::time::interval(HEARTBEAT);
+    let mut beat = tokio::time::interval(match leader == config.agent.node() {
+        true => HEARTBEAT_OWN,
+        false => HEARTBEAT,
+    });
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     // What came into force while the first words were said.
     applied.mark_changed();

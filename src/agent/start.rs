@@ -152,6 +152,11 @@ impl Agent {
         })
     }
 
+    /// The node that this is the agent of.
+    pub const fn node(&self) -> NodeId {
+        self.node
+    }
+
     /// Takes an assignment unless one as new is known. Returns at once; the work follows.
     pub fn assign(&self, assignment: Assignment) -> Taken {
         if assignment.node != self.node || assignment.cluster != self.cluster {

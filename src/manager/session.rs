@@ -21,7 +21,9 @@ use crate::state::{State, codec};
 const HELLO_DEADLINE: Duration = Duration::from_secs(3);
 /// How often an agent hears that its leader lives.
 const HEARTBEAT: Duration = Duration::from_millis(400);
-/// An agent says something every 200 ms; after this much silence its stream is given up.
+/// The same of the agent in this process.
+const HEARTBEAT_OWN: Duration = Duration::from_millis(700);
+/// An agent says something every 250 ms; after this much silence its stream is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(6);
 
 /// How long a last word may take to be read.
@@ -72,9 +74,11 @@ pub(super) async fn serve(
         part(&connection, &mut sender, ToAgent::Redirect { leader: None }).await;
         return;
     }
+    let own = leader_of(&store).is_some_and(|leader| leader.node == node);
+    let beat = if own { HEARTBEAT_OWN } else { HEARTBEAT };
     let ended = tokio::select! {
         ended = hear(receiver, &handle, node, session) => ended,
-        ended = tell(&mut sender, inbox) => ended,
+        ended = tell(&mut sender, inbox, beat) => ended,
         () = handle.inbox.closed() => "leadership moved",
     };
     tracing::debug!(%node, session, ended, "a session ended");
@@ -132,11 +136,12 @@ async fn hear(
 async fn tell(
     sender: &mut FramedSender,
     mut inbox: watch::Receiver<Option<Bytes>>,
+    every: Duration,
 ) -> &'static str {
     let Ok(heartbeat) = codec::encode(&ToAgent::Heartbeat).map(Bytes::from) else {
         return "no heartbeat";
     };
-    let mut beat = tokio::time::interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+    let mut beat = tokio::time::interval_at(Instant::now() + every, every);
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let frame = tokio::select! {

@@ -16,7 +16,7 @@ use crate::state::State;
 use crate::state::command::NodeObservation;
 use crate::state::node::{Node, NodeDescription, NodeState};
 
-/// Agents say something every 200 ms; a node that said nothing for this long is looked at closely.
+/// Agents say something every 250 ms; a node that said nothing for this long is looked at closely.
 const SUSPECT_AFTER: Duration = Duration::from_millis(1_000);
 /// A silent node whose kernel answers is down after this.
 const DOWN_AFTER: Duration = Duration::from_secs(5);
