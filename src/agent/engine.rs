@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
 use super::runtime::{ListedContainer, Runtime, RuntimeError, RuntimeEvent};
+use crate::clock::Clock;
 use crate::spec::{ClusterId, Timestamp};
 use crate::state::node::NodeDescription;
 
@@ -43,7 +44,7 @@ pub(super) struct Watcher {
     pub(super) cluster: ClusterId,
     pub(super) hostname: String,
     pub(super) runtime: Arc<dyn Runtime>,
-    pub(super) clock: super::Clock,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) news: mpsc::Sender<EngineNews>,
     pub(super) state: watch::Sender<EngineState>,
     pub(super) machine: watch::Sender<NodeDescription>,

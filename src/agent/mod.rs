@@ -39,11 +39,6 @@ mod template;
 pub mod wants;
 mod worker;
 
-use std::fmt;
-use std::sync::Arc;
-
-use crate::spec::Timestamp;
-
 pub use bounded::Deadlines;
 pub use docker::Docker;
 pub use engine::EngineState;
@@ -56,33 +51,3 @@ pub use runtime::{Runtime, RuntimeError};
 pub use start::{Agent, AgentConfig, Taken};
 pub use store::StoreError;
 pub use wants::Underlay;
-
-/// Tells the time. The system's, or a test's.
-#[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
-
-impl Clock {
-    pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        Self(Arc::new(now))
-    }
-
-    /// The system's clock.
-    pub fn system() -> Self {
-        Self::new(|| {
-            let since_epoch = std::time::SystemTime::now()
-                .duration_since(std::time::UNIX_EPOCH)
-                .unwrap_or_default();
-            Timestamp(i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX))
-        })
-    }
-
-    pub fn now(&self) -> Timestamp {
-        (self.0)()
-    }
-}
-
-impl fmt::Debug for Clock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Clock")
-    }
-}

@@ -8,7 +8,6 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use super::Clock;
 use super::board::Board;
 use super::bounded::{Bounded, Deadlines};
 use super::core::Core;
@@ -21,6 +20,7 @@ use super::runtime::Runtime;
 use super::store::{self, Store, StoreError};
 use super::wants::Underlay;
 use super::worker::Shared;
+use crate::clock::{Clock, SystemClock};
 use crate::spec::{ClusterId, NodeId, Timestamp};
 use crate::state::assignment::{Assignment, Stamp};
 use crate::state::command::TaskReport;
@@ -37,7 +37,7 @@ pub struct AgentConfig {
     pub hostname: String,
     /// The node's state directory; the agent keeps its own in `agent` below it.
     pub state_dir: PathBuf,
-    pub clock: Clock,
+    pub clock: Arc<dyn Clock>,
     pub underlay: Underlay,
     pub deadlines: Deadlines,
     /// Containers created or started at a time, at most.
@@ -52,7 +52,7 @@ impl AgentConfig {
             cluster,
             hostname,
             state_dir,
-            clock: Clock::system(),
+            clock: Arc::new(SystemClock),
             underlay: Underlay::default(),
             deadlines: Deadlines::default(),
             concurrent_starts: 16,

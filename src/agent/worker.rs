@@ -9,7 +9,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::Clock;
 use super::backoff::Backoff;
 use super::board::Board;
 use super::container::container_want;
@@ -21,6 +20,7 @@ use super::runtime::{
     ContainerView, LABEL_CLUSTER, LABEL_TASK, Phase, PullPolicy, Runtime, RuntimeError,
 };
 use super::step::{Facts, NetworksReady, News, Sight, Situation, Step, step};
+use crate::clock::Clock;
 use crate::spec::{ClusterId, TaskId};
 use crate::state::assignment::Want;
 use crate::state::node::NodeDescription;
@@ -39,7 +39,7 @@ pub(super) struct Shared {
     pub(super) cluster: ClusterId,
     pub(super) runtime: Arc<dyn Runtime>,
     pub(super) board: Arc<Board>,
-    pub(super) clock: Clock,
+    pub(super) clock: Arc<dyn Clock>,
     /// Creates and starts at a time.
     pub(super) limit: Arc<Limit>,
     pub(super) progress: watch::Receiver<Progress>,

@@ -153,6 +153,12 @@ impl From<Rejected> for ApiError {
             Rejected::Stale { .. } => Some(ErrorCode::Stale),
             Rejected::NoCluster => Some(ErrorCode::NotInCluster),
             Rejected::ClusterExists => Some(ErrorCode::AlreadyInCluster),
+            Rejected::InUse { .. }
+            | Rejected::PortTaken { .. }
+            | Rejected::SubnetOverlaps { .. }
+            | Rejected::LastManager { .. }
+            | Rejected::StillManager { .. }
+            | Rejected::NodeNotDown { .. } => Some(ErrorCode::Conflict),
             _ => None,
         };
         error

@@ -34,7 +34,7 @@ pub(crate) const EXIT_CODES: &str = "Exit codes:
   1    error
   2    wrong usage
   3    not found
-  4    conflict: name in use, changed by somebody else, already or not in a cluster
+  4    conflict: name, port or object in use, changed by somebody else, already or not in a cluster
   5    denied
   6    no quorum, or the daemon or another node is unreachable
   7    outcome unknown: the change may or may not have been made
@@ -187,7 +187,8 @@ fn exit_of_refusal(status: StatusCode, code: Option<ErrorCode>) -> Exit {
             ErrorCode::NotInCluster
             | ErrorCode::NotManager
             | ErrorCode::AlreadyInCluster
-            | ErrorCode::Stale,
+            | ErrorCode::Stale
+            | ErrorCode::Conflict,
         ) => Exit::Conflict,
         Some(ErrorCode::Denied | ErrorCode::Unsafe) => Exit::Denied,
         Some(ErrorCode::NotBuilt) => Exit::Error,
@@ -233,6 +234,8 @@ mod tests {
             (503, None, Exit::Unreachable),
             (504, None, Exit::TimedOut),
             (400, Some(ErrorCode::Stale), Exit::Conflict),
+            (400, Some(ErrorCode::Conflict), Exit::Conflict),
+            (403, Some(ErrorCode::Conflict), Exit::Conflict),
             (400, Some(ErrorCode::Denied), Exit::Denied),
             (500, Some(ErrorCode::OutcomeUnknown), Exit::OutcomeUnknown),
             (503, Some(ErrorCode::NoQuorum), Exit::Unreachable),

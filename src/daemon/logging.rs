@@ -44,11 +44,11 @@ pub(super) fn start(options: &DaemonOptions) -> anyhow::Result<()> {
 }
 
 /// A plain level is meant for swarmr: the consensus library tells each step at `info`, and each
-/// heartbeat that a dead member does not answer at `warn`.
+/// heartbeat that a dead member does not answer at `warn`; the name server tells each question.
 fn levels(text: &str) -> String {
     match text {
-        "info" => "info,openraft=error".to_owned(),
-        "debug" => "debug,openraft=info".to_owned(),
+        "info" => "info,openraft=error,hickory_server=warn".to_owned(),
+        "debug" => "debug,openraft=info,hickory_server=warn".to_owned(),
         _ => text.to_owned(),
     }
 }

@@ -173,7 +173,7 @@ fn commands_about_services_that_cannot_be_done_say_why() {
         ),
         command(
             "service create --publish 18081:80 web:1",
-            1,
+            4,
             &["18081", "web", "another"],
         ),
         // Closed lists.
@@ -306,7 +306,7 @@ fn commands_about_everything_else_that_cannot_be_done_say_why() {
         ),
         command(
             "network create -d overlay --subnet 10.77.0.128/25 odd",
-            1,
+            4,
             &["10.77.0.128/25", "overlaps", "app"],
         ),
         command(
@@ -315,7 +315,7 @@ fn commands_about_everything_else_that_cannot_be_done_say_why() {
             &["odd/name", "name"],
         ),
         command("network rm nobody", 3, &["nobody", "not found"]),
-        command("network rm app", 5, &["app", "in use", "web"]),
+        command("network rm app", 4, &["app", "in use", "web"]),
         command("network rm ingress", 5, &["ingress"]),
         command("join-token king", 2, &["king", "worker", "manager"]),
         command("swarm update --cert-expiry 5m", 2, &["--cert-expiry", "1h"]),

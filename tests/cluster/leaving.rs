@@ -126,7 +126,7 @@ fn a_node_is_removed_when_it_is_down_or_by_force() {
     let manager = &local[0];
     let [own, alive, dead] = [0, 1, 2].map(|place| id(&local[place]).unwrap());
     let refuse = |node: &str, words: &[&str]| {
-        refused(&manager.swarmr(&["node", "rm", node]).unwrap(), 1, words).unwrap();
+        refused(&manager.swarmr(&["node", "rm", node]).unwrap(), 4, words).unwrap();
         request("DELETE", format!("/nodes/{node}"), json!(null), 400, words)
             .judge(manager)
             .unwrap();
@@ -180,7 +180,7 @@ fn a_removed_manager_is_no_manager_any_more() {
     is_down(rest[0], &former);
     refused(
         &rest[0].swarmr(&["node", "rm", &former]).unwrap(),
-        1,
+        4,
         &["manager", "demote"],
     )
     .unwrap();

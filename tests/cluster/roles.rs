@@ -188,7 +188,7 @@ fn the_last_manager_cannot_be_demoted() {
     let says = ["last manager", "promote"];
     refused(
         &manager.swarmr(&["node", "demote", &node_id]).unwrap(),
-        1,
+        4,
         &says,
     )
     .unwrap();
@@ -196,7 +196,7 @@ fn the_last_manager_cannot_be_demoted() {
         &manager
             .swarmr(&["node", "update", "--role", "worker", &node_id])
             .unwrap(),
-        1,
+        4,
         &says,
     )
     .unwrap();

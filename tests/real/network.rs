@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::{Result, ensure};
-use testhosts::{Hosts, IMAGE_TOOLS, IMAGE_WEB_1, eventually};
+use testhosts::{Host, Hosts, IMAGE_TOOLS, IMAGE_WEB_1, eventually};
 
 use super::{PATIENCE, cluster, running};
 
@@ -91,6 +91,28 @@ fn reached(hosts: &Hosts) -> Result<()> {
             format!("wget -qO- http://$(getent ahostsv4 {name} | head -1 | cut -d' ' -f1)/");
         let answer = host.docker(&["exec", tools, "sh", "-c", &script])?.ok()?;
         ensure!(answer.contains("version"), "{name} answered {answer}");
+    }
+    no_address_for_strangers(host)
+}
+
+/// What the managers will give to a task, the engine gives to nobody.
+fn no_address_for_strangers(host: &Host) -> Result<()> {
+    let words = [
+        "network",
+        "ls",
+        "--filter",
+        "label=io.swarmr.network",
+        "--format",
+        "{{.Name}}",
+    ];
+    let networks = host.docker(&words)?.ok()?;
+    ensure!(!networks.is_empty(), "no engine network is ours");
+    for network in networks.lines() {
+        let refused = host.docker(&["run", "--rm", "--network", network, IMAGE_TOOLS, "true"])?;
+        ensure!(
+            refused.stderr.contains("no available IPv4 addresses"),
+            "on {network}: {refused}"
+        );
     }
     Ok(())
 }

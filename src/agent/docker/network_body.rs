@@ -4,6 +4,9 @@
 //! nodes. Internal networks are not `--internal` to the engine: its isolation drops what the data
 //! path forwards, and newer engines do not forward names on such networks. They get no source NAT
 //! here, and the data path lets nothing in or out of them.
+//!
+//! Addresses are the managers' to give. All that the engine may choose from is the gateway's, which
+//! is taken: who asks it for any address gets none, instead of one that a task will have.
 
 use std::collections::HashMap;
 
@@ -24,6 +27,7 @@ pub(super) fn network_request(want: &EngineNetworkWant) -> NetworkCreateRequest 
             config: Some(vec![IpamConfig {
                 subnet: Some(want.subnet.to_string()),
                 gateway: Some(want.gateway.to_string()),
+                ip_range: Some(format!("{}/32", want.gateway)),
                 ..IpamConfig::default()
             }]),
             options: None,
@@ -63,7 +67,7 @@ pub(super) fn likeness(found: &NetworkInspect, want: &EngineNetworkWant) -> Like
     let request = network_request(want);
     let address = |ipam: &Option<Ipam>| {
         let config = ipam.as_ref()?.config.as_ref()?.first()?.clone();
-        Some((config.subnet, config.gateway))
+        Some((config.subnet, config.gateway, config.ip_range))
     };
     let same_options = options(want).iter().all(|(name, value)| {
         let options = found.options.as_ref();
@@ -113,7 +117,11 @@ mod tests {
                 "Driver": "bridge",
                 "IPAM": {
                     "Driver": "default",
-                    "Config": [{"Subnet": "10.0.1.0/24", "Gateway": "10.0.1.3"}],
+                    "Config": [{
+                        "Subnet": "10.0.1.0/24",
+                        "Gateway": "10.0.1.3",
+                        "IPRange": "10.0.1.3/32",
+                    }],
                 },
                 "Options": {
                     "com.docker.network.bridge.name": "swr-0",

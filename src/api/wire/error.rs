@@ -37,6 +37,8 @@ pub enum ErrorCode {
     Unsafe,
     /// Another write came first.
     Stale,
+    /// Something else is in the way and must change first: it is in use, it is the last manager.
+    Conflict,
     /// Docker knows it, swarmr does not do it yet.
     NotBuilt,
 }
