@@ -3,14 +3,18 @@
 
 mod losses;
 mod network;
+mod updates;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use testhosts::{Hosts, Setup, eventually};
+use testhosts::{Apps, Host, Hosts, IMAGE_WEB_1, Probe, Setup, Window, eventually};
 
 /// How long anything here may take before it counts as not happening.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Requests a second of a stream.
+const RATE: u32 = 50;
 
 /// Hosts that form one cluster, all of them managers.
 fn cluster(hosts: u8) -> Result<Hosts> {
@@ -51,4 +55,46 @@ fn running(hosts: &Hosts, service: &str, count: usize) -> Result<Vec<usize>> {
             Ok(each)
         },
     )
+}
+
+/// Where the service's port is published, on those hosts that are wanted.
+fn published(hosts: &Hosts, wanted: impl Fn(&Host) -> bool) -> Vec<SocketAddr> {
+    let wanted = hosts.iter().filter(|host| wanted(host));
+    wanted
+        .map(|host| SocketAddr::from((host.address(), 8080)))
+        .collect()
+}
+
+/// A service on port 8080 of every host.
+fn serve(hosts: &Hosts, replicas: usize) -> Result<()> {
+    hosts[0]
+        .docker_on_swarmr(&["network", "create", "-d", "overlay", "app"])?
+        .ok()?;
+    let words = [
+        "service",
+        "create",
+        "--detach",
+        "--name",
+        "web",
+        "--network",
+        "app",
+        "-p",
+        "8080:80",
+        "--no-resolve-image",
+        "--replicas",
+        &replicas.to_string(),
+        IMAGE_WEB_1,
+    ];
+    hosts[0].docker_on_swarmr(&words)?.ok()?;
+    running(hosts, "web", replicas)?;
+    Apps::new(hosts.iter(), 80).wait(replicas, PATIENCE)?;
+    Ok(())
+}
+
+/// What was asked since the last look, none of which may have failed.
+fn all_answered(probe: &Probe) -> Result<Window> {
+    let window = probe.take()?;
+    ensure!(window.sent > 0, "nothing was asked");
+    ensure!(window.failed == 0, "{window}");
+    Ok(window)
 }
