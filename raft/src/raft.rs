@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{InitializeError as OpenraftInitializeError, RaftError};
 use tokio::sync::{oneshot, watch};
 
@@ -140,7 +141,8 @@ impl Raft {
 
     pub fn status(&self) -> Status {
         let parts = &self.inner.parts;
-        let mut status = parts.status.borrow().clone();
+        // What others watch lacks the times of the last heartbeats.
+        let mut status = Status::from_metrics(&parts.consensus.metrics().borrow_watched());
         status.applied = status.applied.max(match *parts.reader.applied.borrow() {
             0 => None,
             index => Some(index),

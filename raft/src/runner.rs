@@ -25,7 +25,7 @@ use crate::status::Status;
 use crate::store_dir::{StoreDir, at};
 use crate::threads;
 use crate::transport::Transport;
-use crate::types::Consensus;
+use crate::types::{Consensus, Metrics};
 
 /// Time for file work that is under way when a member stops.
 const FILE_WORK_PATIENCE: Duration = Duration::from_secs(5);
@@ -177,18 +177,33 @@ async fn build(
 }
 
 /// Turns openraft's metrics into our status, for as long as the member runs. They change with every
-/// heartbeat; those who watch are woken only by what is more than another heartbeat.
+/// tick; those who watch are woken only by what is more than the passing of time.
 async fn publish_status(consensus: Consensus, status: watch::Sender<Status>) {
     let mut metrics = consensus.metrics();
+    let mut published = None;
     loop {
-        let now = Status::from_metrics(&metrics.borrow_watched());
-        status.send_if_modified(|last| {
-            let news = now.without_times() != last.without_times();
-            *last = now;
-            news
-        });
+        {
+            let now = metrics.borrow_watched();
+            if published.as_ref().is_none_or(|last| !is_same(last, &now)) {
+                status.send_replace(Status::from_metrics(&now));
+                published = Some(now.clone());
+            }
+        }
         if metrics.changed().await.is_err() {
             return;
         }
     }
+}
+
+/// Whether two looks differ in times only.
+fn is_same(a: &Metrics, b: &Metrics) -> bool {
+    let log = |it: &Metrics| (it.last_log_index, it.local_committed, it.last_applied);
+    let kept = |it: &Metrics| (it.snapshot, it.purged);
+    let vote = |it: &Metrics| (it.current_term, it.state, it.current_leader);
+    vote(a) == vote(b)
+        && log(a) == log(b)
+        && kept(a) == kept(b)
+        && a.replication == b.replication
+        && a.membership_config == b.membership_config
+        && a.running_state == b.running_state
 }

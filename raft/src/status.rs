@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use openraft::{Instant as _, ServerState};
 
 use crate::member::{Member, MemberId};
-use crate::types::{Membership, TypeConfig};
+use crate::types::{Membership, Metrics};
 
 /// What a member does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -89,17 +89,7 @@ impl Status {
         all.into_iter().find(|member| member.id == id)
     }
 
-    /// Without what changes all the time.
-    pub(crate) fn without_times(&self) -> Self {
-        let mut status = self.clone();
-        status.last_quorum_ack = None;
-        for peer in status.peers.values_mut() {
-            peer.last_ack = None;
-        }
-        status
-    }
-
-    pub(crate) fn from_metrics(metrics: &openraft::RaftMetrics<TypeConfig>) -> Self {
+    pub(crate) fn from_metrics(metrics: &Metrics) -> Self {
         let membership = metrics.membership_config.membership();
         let (members, learners) = split(membership);
         let leader = metrics

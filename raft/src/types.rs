@@ -19,6 +19,7 @@ openraft::declare_raft_types!(
 );
 
 pub(crate) type Consensus = openraft::Raft<TypeConfig, Driver>;
+pub(crate) type Metrics = openraft::RaftMetrics<TypeConfig>;
 pub(crate) type LeaderId = leader_id_adv::LeaderId<u64, MemberId>;
 pub(crate) type LogId = openraft::LogId<LeaderId>;
 pub(crate) type Vote = openraft::alias::VoteOf<TypeConfig>;

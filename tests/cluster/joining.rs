@@ -9,7 +9,9 @@ use anyhow::Result;
 use serde_json::json;
 use testhosts::{LocalNode, Output};
 
-use super::look::{agreed, create_config_soon, daemons, id, local_state, nodes, settled, text};
+use super::look::{
+    BOUNDED, agreed, create_config_soon, daemons, id, local_state, nodes, settled, text,
+};
 use super::random::Random;
 use super::refusal::{judge_all, refused, request};
 
@@ -265,11 +267,21 @@ fn a_daemon_killed_while_it_makes_or_joins_a_cluster_is_in_it_or_not() {
         .unwrap();
     settled(&[manager, &local[2]], 2).unwrap();
     let token = token_of(manager, "manager");
+    let addresses = |node: &LocalNode| {
+        let own = node.address();
+        json!({"ListenAddr": own, "AdvertiseAddr": own, "RemoteAddrs": [manager.address()],
+            "JoinToken": token, "Spec": {}})
+    };
+    // By requests: the commands would start a daemon of their own where they find none.
+    let ask = |node: &LocalNode, path: &str| {
+        let answer = node.api().within(BOUNDED).post(path, &addresses(node));
+        answer.is_ok()
+    };
     let (mut inside, mut outside) = (0, 0);
     for _ in 0..8 {
         thread::scope(|scope| {
-            scope.spawn(|| local[1].join(manager, &token).is_ok());
-            scope.spawn(|| founder.init().is_ok());
+            scope.spawn(|| ask(&local[1], "/swarm/join"));
+            scope.spawn(|| ask(founder, "/swarm/init"));
             thread::sleep(Duration::from_millis(random.next() % 600));
             for node in [&local[1], founder] {
                 node.kill().unwrap();

@@ -64,7 +64,7 @@ impl Default for Limits {
             max_connections_per_node: 64,
             keep_alive: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(5),
-            ack_delay: Duration::from_millis(125),
+            ack_delay: Duration::from_millis(175),
             initial_rtt: Duration::from_millis(50),
             stream_window: 4 << 20,
             connection_window: 16 << 20,
