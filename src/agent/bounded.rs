@@ -136,8 +136,8 @@ impl Runtime for Bounded {
         .await
     }
 
-    async fn listened_ports(&self, pid: i64) -> Option<BTreeSet<u16>> {
-        let looking = self.inner.listened_ports(pid);
+    async fn listened_ports(&self, pid: i64, among: &[u16]) -> Option<BTreeSet<u16>> {
+        let looking = self.inner.listened_ports(pid, among);
         timeout(self.deadlines.look, looking).await.ok().flatten()
     }
 

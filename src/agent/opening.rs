@@ -12,6 +12,10 @@ use super::runtime::Runtime;
 /// How soon it is looked at again, at first and at most.
 const POLL: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(200));
 
+/// How long a process that cannot be seen may be one that has ended, of which the engine does not
+/// know yet. After that it is one of an engine whose processes are not ours to see.
+const UNSEEN: Duration = Duration::from_millis(500);
+
 /// How far one task's application is with that.
 #[derive(Debug)]
 pub(super) struct Opening {
@@ -23,8 +27,10 @@ pub(super) struct Opening {
 /// What a look at an application has shown.
 pub(super) enum Look {
     Open,
-    /// It cannot be seen. Mostly because it has ended since the engine was asked.
-    Unseen,
+    /// It cannot be seen. Mostly because it has ended since the engine was asked: ask again then.
+    Unseen {
+        until: Instant,
+    },
     /// Not yet: why, and when to look again.
     Closed {
         reason: String,
@@ -60,11 +66,15 @@ impl Opening {
         let listened = if published.is_empty() {
             Some(BTreeSet::new())
         } else {
-            runtime.listened_ports(pid).await
+            runtime.listened_ports(pid, &published).await
         };
         let Some(listened) = listened else {
+            if since.elapsed() < UNSEEN {
+                let until = Instant::now() + self.poll.pause();
+                return Look::Unseen { until };
+            }
             self.done = true;
-            return Look::Unseen;
+            return Look::Open;
         };
         let closed = published.iter().find(|port| !listened.contains(port));
         match closed.filter(|_| since.elapsed() < within) {

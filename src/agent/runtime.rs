@@ -53,9 +53,9 @@ pub trait Runtime: Send + Sync + fmt::Debug {
     /// Looks at one container by id or name; `None` when there is none.
     async fn inspect(&self, container: &str) -> Result<Option<ContainerView>, RuntimeError>;
 
-    /// The TCP ports that something in the container of process `pid` listens on, for others than
-    /// itself. `None` where that cannot be seen. Asks the kernel, not the engine.
-    async fn listened_ports(&self, pid: i64) -> Option<BTreeSet<u16>>;
+    /// Which of these TCP ports something in the container of process `pid` listens on, for others
+    /// than itself. `None` where that cannot be seen. Asks the kernel, not the engine.
+    async fn listened_ports(&self, pid: i64, among: &[u16]) -> Option<BTreeSet<u16>>;
 
     /// News of the cluster's containers from now on. Ends when the engine goes away.
     async fn watch(

@@ -330,7 +330,10 @@ impl Worker {
         let (runtime, within) = (self.shared.runtime.clone(), self.shared.listen_within);
         match self.opening.look(&*runtime, order, pid, within).await {
             Look::Open => {}
-            Look::Unseen => self.sight = Sight::Unknown,
+            Look::Unseen { until } => {
+                self.changed(Some(until)).await;
+                self.sight = Sight::Unknown;
+            }
             Look::Closed { reason, until } => {
                 self.explain(reason);
                 self.changed(Some(until)).await;

@@ -140,8 +140,10 @@ impl Runtime for Docker {
         }
     }
 
-    async fn listened_ports(&self, pid: i64) -> Option<BTreeSet<u16>> {
-        listened_ports(pid).await
+    async fn listened_ports(&self, pid: i64, among: &[u16]) -> Option<BTreeSet<u16>> {
+        let mut ports = listened_ports(pid).await?;
+        ports.retain(|port| among.contains(port));
+        Some(ports)
     }
 
     async fn watch(

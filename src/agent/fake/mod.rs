@@ -62,9 +62,9 @@ struct Inner {
 #[derive(Debug, Clone, Default)]
 enum Listened {
     #[default]
-    Nothing,
+    Everything,
     Ports(BTreeSet<u16>),
-    /// This task ends just before it is looked at.
+    /// This task ends just before it is looked at, and the engine knows of it a little later.
     TooLate(TaskId),
 }
 
@@ -134,7 +134,7 @@ impl FakeRuntime {
         self.set_phase(task, Phase::Running(health), EventKind::HealthChanged);
     }
 
-    /// What all containers listen on from now on; before that, it cannot be seen.
+    /// What all containers listen on from now on; before that, everything.
     pub fn listen(&self, ports: impl IntoIterator<Item = u16>) {
         *lock(&self.inner.listened) = Listened::Ports(ports.into_iter().collect());
     }
@@ -377,13 +377,18 @@ impl Runtime for FakeRuntime {
             .map(FakeContainer::view))
     }
 
-    async fn listened_ports(&self, _pid: i64) -> Option<BTreeSet<u16>> {
+    async fn listened_ports(&self, _pid: i64, among: &[u16]) -> Option<BTreeSet<u16>> {
         let listened = lock(&self.inner.listened).clone();
         match listened {
-            Listened::Nothing => None,
+            Listened::Everything => Some(among.iter().copied().collect()),
             Listened::Ports(ports) => Some(ports),
             Listened::TooLate(task) => {
-                self.exit(task, 1);
+                // An engine is told of an end some time after it.
+                let engine = self.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    engine.exit(task, 1);
+                });
                 None
             }
         }
