@@ -79,14 +79,19 @@ impl Log {
         }
     }
 
+    /// A task of that service's current spec, assigned to a node.
+    fn placed(&mut self, id: u128, of: u128, slot: u64, on: u128) {
+        let new = new_task(&self.state, id, of, slot);
+        let assign = super::Change::Assign {
+            task: task(id),
+            node: node(on),
+        };
+        assert_eq!(self.plan(vec![super::Change::CreateTask(new), assign]), 2);
+    }
+
     /// A running task of that service's current spec, on node 1.
     fn running(&mut self, id: u128, of: u128, slot: u64) {
-        let new = new_task(&self.state, id, of, slot);
-        let placed = super::Change::Assign {
-            task: task(id),
-            node: node(1),
-        };
-        assert_eq!(self.plan(vec![super::Change::CreateTask(new), placed]), 2);
+        self.placed(id, of, slot, 1);
         self.report(id, super::task::TaskState::Running);
     }
 

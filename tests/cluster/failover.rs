@@ -6,25 +6,17 @@ use anyhow::{Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use testhosts::{Local, LocalNode, eventually};
+use testhosts::{LocalNode, eventually};
 
 use super::look::{
     BOUNDED, SOON, brief, cluster, config, config_names, converged, create_config,
-    create_config_soon, id, image, leader, run, running, settled, text,
+    create_config_soon, id, image, leader, others, run, running, settled, text,
 };
 
 pub(crate) fn signal(node: &LocalNode, signal: Signal) -> Result<()> {
     let pid = node.pid().and_then(|pid| i32::try_from(pid).ok());
     let pid = pid.ok_or_else(|| anyhow::anyhow!("{} does not run", node.name()))?;
     Ok(kill(Pid::from_raw(pid), signal)?)
-}
-
-/// The managers other than `place`.
-fn others(local: &Local, place: usize) -> Vec<&LocalNode> {
-    (0..3)
-        .filter(|other| *other != place)
-        .map(|other| &local[other])
-        .collect()
 }
 
 #[test]

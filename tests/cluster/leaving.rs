@@ -8,7 +8,7 @@ use testhosts::{Local, LocalNode, eventually};
 
 use super::look::{
     SOON, cluster, config_names, create_config, daemons, id, leader, local_state, node_seen, nodes,
-    settled, text,
+    others, settled, text,
 };
 use super::refusal::{command, refused, request};
 
@@ -171,10 +171,7 @@ fn a_node_is_removed_when_it_is_down_or_by_force() {
 fn a_removed_manager_is_no_manager_any_more() {
     let local: Local = cluster(3, 3).unwrap();
     let removed = (leader(&local).unwrap() + 1) % 3;
-    let rest: Vec<&LocalNode> = (0..3)
-        .filter(|place| *place != removed)
-        .map(|place| &local[place])
-        .collect();
+    let rest = others(&local, removed);
     let former = id(&local[removed]).unwrap();
     local[removed].kill().unwrap();
     is_down(rest[0], &former);

@@ -77,6 +77,14 @@ pub(crate) fn run(node: &LocalNode, words: &str) -> String {
     output.unwrap_or_else(|error| panic!("on {}: {error:#}", node.name()))
 }
 
+/// Of three managers, those other than `place`.
+pub(crate) fn others(local: &Local, place: usize) -> Vec<&LocalNode> {
+    (0..3)
+        .filter(|other| *other != place)
+        .map(|other| &local[other])
+        .collect()
+}
+
 /// The nodes as `node` lists them.
 pub(crate) fn nodes(node: &LocalNode) -> Result<Vec<Value>> {
     list(&node.api().within(BOUNDED), "/nodes")

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use testhosts::{Local, LocalNode, eventually};
 
 use super::look::{
-    SOON, cluster, config_names, create_config, create_config_soon, id, leader, node_seen, settled,
-    standing, text,
+    SOON, cluster, config_names, create_config, create_config_soon, id, leader, node_seen, others,
+    settled, standing, text,
 };
 use super::refusal::{command, refused, request};
 
@@ -58,10 +58,7 @@ fn a_promoted_worker_has_the_state_and_serves_it() {
 fn a_demoted_manager_is_a_worker_and_may_be_promoted_again() {
     let local = cluster(3, 3).unwrap();
     let demoted = (leader(&local).unwrap() + 1) % 3;
-    let rest: Vec<&LocalNode> = (0..3)
-        .filter(|place| *place != demoted)
-        .map(|place| &local[place])
-        .collect();
+    let rest = others(&local, demoted);
     let node = &local[demoted];
     let node_id = id(node).unwrap();
     rest[0]
@@ -90,10 +87,7 @@ fn a_demoted_manager_is_a_worker_and_may_be_promoted_again() {
 fn a_manager_that_was_demoted_while_it_was_away_comes_back_as_a_worker() {
     let local = cluster(3, 3).unwrap();
     let away = (leader(&local).unwrap() + 1) % 3;
-    let rest: Vec<&LocalNode> = (0..3)
-        .filter(|place| *place != away)
-        .map(|place| &local[place])
-        .collect();
+    let rest = others(&local, away);
     let node_id = id(&local[away]).unwrap();
     local[away].kill().unwrap();
     rest[0]
@@ -119,10 +113,7 @@ fn a_manager_that_was_demoted_while_it_was_away_comes_back_as_a_worker() {
 fn a_demoted_leader_hands_over_first() {
     let local = cluster(3, 3).unwrap();
     let led = leader(&local).unwrap();
-    let rest: Vec<&LocalNode> = (0..3)
-        .filter(|place| *place != led)
-        .map(|place| &local[place])
-        .collect();
+    let rest = others(&local, led);
     let node_id = id(&local[led]).unwrap();
     local[led]
         .swarmr(&["node", "demote", "self"])

@@ -11,7 +11,9 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use testhosts::{Local, eventually};
 
-use super::look::{BOUNDED, SOON, cluster, config, converged, engines_hold, list, settled, text};
+use super::look::{
+    BOUNDED, SOON, cluster, config, converged, engines_hold, list, run, settled, text,
+};
 use super::random::Random;
 
 /// Rounds of a normal run; `SWARMR_TEST_ROUNDS` asks for more or fewer.
@@ -48,17 +50,7 @@ fn no_acknowledged_write_is_lost_however_daemons_die() {
     println!("{rounds} rounds, SWARMR_TEST_SEED={seed}");
     let local = cluster(3, 3).unwrap();
     let ledger = Ledger::default();
-    let create = [
-        "service",
-        "create",
-        "-d",
-        "--name",
-        "web",
-        "--replicas",
-        "6",
-        "web:1",
-    ];
-    local[0].swarmr(&create).unwrap().ok().unwrap();
+    run(&local[0], "service create -d --name web --replicas 6 web:1");
     thread::scope(|scope| {
         for writer in 0..WRITERS {
             let (local, ledger, random) = (&local, &ledger, Random::new(seed ^ (writer + 1)));

@@ -60,14 +60,14 @@ fn a_manager_that_comes_late_or_back_has_everything() {
     }
     let wanted: BTreeSet<String> = (0..WRITES).map(|number| format!("c{number}")).collect();
     let running = tasks(&local[0]);
-    for node in all {
-        assert!(
-            config_names(node).unwrap() == wanted,
-            "{} lacks some",
-            node.name()
-        );
-        assert_eq!(tasks(node), running);
-    }
+    let everything_is_there = || {
+        for node in all {
+            let names = config_names(node).unwrap();
+            assert!(names == wanted, "{} lacks some", node.name());
+            assert_eq!(tasks(node), running);
+        }
+    };
+    everything_is_there();
 
     // What each has on its own disk is enough to come back from.
     for node in all {
@@ -77,13 +77,8 @@ fn a_manager_that_comes_late_or_back_has_everything() {
         node.start().unwrap();
     }
     settled(&all, 4).unwrap();
+    everything_is_there();
     for node in all {
-        assert!(
-            config_names(node).unwrap() == wanted,
-            "{} lost some",
-            node.name()
-        );
-        assert_eq!(tasks(node), running);
         assert!(!node.log(usize::MAX).contains("panicked"));
     }
 }

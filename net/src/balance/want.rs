@@ -15,9 +15,9 @@ pub struct BalanceWant {
     pub seed: u64,
     pub vips: Vec<VipWant>,
     pub published: Vec<PublishedWant>,
-    /// Containers that take no new connection and keep those they have: they
-    /// start, or they are about to stop. Connections to any other address of an
-    /// overlay end, unless it is a backend.
+    /// Containers that keep the connections they have, also while they take no
+    /// new ones because they start or are about to stop. What was balanced to
+    /// any other address of an overlay ends, unless it is a backend.
     pub held: BTreeSet<Ipv4Addr>,
     /// Containers may connect to this host's own outside addresses. If not,
     /// they reach the resolver on their gateway and nothing else of the host.

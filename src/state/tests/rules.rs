@@ -89,12 +89,7 @@ fn tasks_of_a_removed_service_are_stopped_as_its_spec_says() {
     let mut log = Log::started();
     log.worker(2);
     log.create(1, named("web"));
-    let new = new_task(&log.state, 1, 1, 1);
-    let assign = Change::Assign {
-        task: task(1),
-        node: node(2),
-    };
-    log.plan(vec![Change::CreateTask(new), assign]);
+    log.placed(1, 1, 1, 2);
     log.apply(Op::RemoveService { id: service(1) });
     let kept = State::from_snapshot(&log.state.to_snapshot().unwrap()).unwrap();
     for state in [&log.state, &kept] {
@@ -540,12 +535,7 @@ fn a_removed_nodes_tasks_are_given_up() {
     let mut log = Log::started();
     log.worker(2);
     log.create(1, named("web"));
-    let new = new_task(&log.state, 1, 1, 1);
-    let assign = Change::Assign {
-        task: task(1),
-        node: node(2),
-    };
-    log.plan(vec![Change::CreateTask(new), assign]);
+    log.placed(1, 1, 1, 2);
     let remove = |force| Op::RemoveNode { id: node(2), force };
     let why = rejected(log.apply(remove(false)));
     assert!(matches!(why, Rejected::NodeNotDown { .. }), "{why}");
