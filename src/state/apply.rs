@@ -274,8 +274,9 @@ impl State {
         id: ServiceId,
         spec: ServiceSpec,
     ) -> Applied {
-        // Proposed again after its first answer was lost.
-        if let Some(made) = self.services.get(&id) {
+        // Proposed again after its first answer was lost; it may have been removed since.
+        let made = self.services.get(&id).or_else(|| self.departed.get(&id));
+        if let Some(made) = made {
             return Ok(Reply::Written {
                 version: made.meta.version,
             });

@@ -612,3 +612,14 @@ fn check_finds_what_is_wrong() {
         state.rebuild_indexes();
     }));
 }
+
+#[test]
+fn a_service_that_was_removed_is_not_made_again_by_the_same_request() {
+    let mut log = Log::started();
+    let made = log.create(1, named("web"));
+    log.running(1, 1, 1);
+    log.apply(Op::RemoveService { id: service(1) });
+    assert_eq!(log.create(1, named("web")), made);
+    assert!(log.state.service(service(1)).is_none());
+    assert_eq!(check(&log.state), []);
+}
