@@ -86,16 +86,18 @@ pub(super) async fn update(api: &Api, asked: &Asked, name: &str) -> Answer {
         )));
     }
     let warnings = credential_warnings(&asked.headers);
+    let service = api.read().await?.find_service(name)?.clone();
     let change = if roll_back {
         ServiceChange::RollBack
     } else {
         let mut spec = admit::service(lenient::parse(&asked.body)?)?;
         resolve_networks(api, &mut spec).await?;
+        // A client that knows Docker's fields only has lost ours on the way.
+        spec.swarmr = spec.swarmr.or_else(|| service.spec.swarmr.clone());
         ServiceChange::Spec(spec)
     };
-    let id = api.read().await?.find_service(name)?.id;
     api.propose(Op::UpdateService {
-        id,
+        id: service.id,
         version,
         change: Box::new(change),
     })

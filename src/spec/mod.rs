@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod config;
 pub mod constraint;
 pub mod container;
+pub mod extension;
 pub mod id;
 pub mod image;
 pub mod network;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::container::ContainerSpec;
+use super::extension::Extension;
 use super::nullable::{is_default, nullable};
 use super::policy::{RestartPolicy, UpdateConfig, UpdatePolicy};
 
@@ -32,6 +33,8 @@ pub struct ServiceSpec {
     pub networks: Vec<NetworkAttachmentConfig>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint_spec: Option<EndpointSpec>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swarmr: Option<Extension>,
 }
 
 impl ServiceSpec {
@@ -44,6 +47,11 @@ impl ServiceSpec {
             },
             Mode::ReplicatedJob(_) | Mode::Global(_) | Mode::GlobalJob(_) => None,
         }
+    }
+
+    /// What it has beyond Docker's spec; the defaults when nothing was said.
+    pub fn extension(&self) -> Extension {
+        self.swarmr.clone().unwrap_or_default()
     }
 
     /// The networks its tasks are on, as named by the user (an id or a name).

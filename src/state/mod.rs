@@ -6,7 +6,6 @@
 
 mod allocate;
 mod apply;
-mod apply_plan;
 pub mod assignment;
 pub mod check;
 pub mod cluster;

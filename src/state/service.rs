@@ -102,3 +102,20 @@ impl RolloutState {
         matches!(self, Self::Paused | Self::RollbackPaused)
     }
 }
+
+impl Rollout {
+    /// A rollout that has just begun.
+    pub(super) fn started(state: RolloutState, target: u64, at: Timestamp, message: &str) -> Self {
+        Self {
+            state,
+            target,
+            started_at: at,
+            completed_at: None,
+            message: message.to_owned(),
+            slots: 0,
+            failures: 0,
+            counted_until: at,
+            settled_at: None,
+        }
+    }
+}

@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
+use super::extension::ExtensionFlags;
 use super::health::HealthFlags;
 use crate::cli::failure::Failure;
 use crate::cli::values;
@@ -30,6 +31,8 @@ pub(super) struct CommonFlags {
     health: HealthFlags,
     #[command(flatten)]
     policies: PolicyFlags,
+    #[command(flatten)]
+    extension: ExtensionFlags,
     /// How the service's name resolves
     #[arg(long, value_parser = values::endpoint_mode())]
     endpoint_mode: Option<EndpointMode>,
@@ -167,6 +170,7 @@ impl CommonFlags {
         self.health
             .apply(&mut spec.task_template.container_spec.healthcheck)?;
         self.policies.apply(spec)?;
+        self.extension.apply(spec)?;
         if let Some(mode) = self.endpoint_mode {
             spec.endpoint_spec.get_or_insert_default().mode = Some(mode);
         }

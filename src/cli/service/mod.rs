@@ -1,6 +1,7 @@
 //! `swarmr service …`.
 
 mod create;
+mod extension;
 mod flags;
 mod health;
 mod list;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{Findings, MAX_LABEL_LENGTH, MIN_MEMORY_BYTES, MIN_NANO_CPUS, Problem};
 use crate::spec::constraint::Constraint;
 use crate::spec::container::{ContainerSpec, Healthcheck};
+use crate::spec::extension::Extension;
 use crate::spec::image;
 use crate::spec::policy::{RestartPolicy, UpdateConfig};
 use crate::spec::service::{EndpointMode, Placement, PublishMode, ResourceRequirements, Resources};
@@ -32,9 +33,23 @@ pub fn validate(spec: &ServiceSpec) -> Vec<Problem> {
             check_update_config(name, config, &mut found);
         }
     }
+    if let Some(extension) = &spec.swarmr {
+        check_extension(extension, &mut found);
+    }
     check_endpoint(spec, &mut found);
     check_networks(spec, &mut found);
     found.problems
+}
+
+fn check_extension(extension: &Extension, found: &mut Findings) {
+    for name in extension.other.keys() {
+        found.add(
+            format!("Swarmr.{name}"),
+            name.clone(),
+            "no such setting in this version",
+            "remove it, or update swarmr on this manager",
+        );
+    }
 }
 
 fn check_service_name(name: &str, found: &mut Findings) {

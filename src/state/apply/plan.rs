@@ -4,13 +4,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::command::{Change, NewTask, Reply};
-use super::object::Meta;
-use super::service::{Rollout, RolloutState};
-use super::task::{DesiredState, TaskState, TaskStatus, Waiting};
-use super::usage::{Reserved, Share};
-use super::{State, Task};
 use crate::spec::{NetworkId, NodeId, ServiceId, TaskId, Timestamp};
+use crate::state::command::{Change, NewTask, Reply};
+use crate::state::object::Meta;
+use crate::state::service::{Rollout, RolloutState};
+use crate::state::task::{DesiredState, TaskState, TaskStatus, Waiting};
+use crate::state::usage::{Reserved, Share};
+use crate::state::{State, Task};
 
 impl State {
     pub(super) fn apply_plan(&mut self, index: u64, at: Timestamp, changes: Vec<Change>) -> Reply {
@@ -187,7 +187,7 @@ impl State {
     }
 
     /// Changes a task and everything that follows from it. `false` when there is no such task.
-    pub(super) fn change_task(
+    pub(in crate::state) fn change_task(
         &mut self,
         index: u64,
         at: Timestamp,
@@ -240,14 +240,14 @@ impl State {
     }
 
     /// Lets the services look again that have tasks without a node.
-    pub(super) fn touch_waiting(&mut self, index: u64) {
+    pub(in crate::state) fn touch_waiting(&mut self, index: u64) {
         let waiting: Vec<ServiceId> = self.services_waiting_for_nodes().collect();
         for service in waiting {
             self.touched.service(service, index);
         }
     }
 
-    pub(super) fn delete_task(&mut self, index: u64, id: TaskId) -> bool {
+    pub(in crate::state) fn delete_task(&mut self, index: u64, id: TaskId) -> bool {
         let Some(task) = self.tasks.remove(&id) else {
             return false;
         };
@@ -278,7 +278,7 @@ impl State {
     }
 
     /// Fills the indexes from the tables, as after reading a snapshot.
-    pub(super) fn rebuild_indexes(&mut self) {
+    pub(in crate::state) fn rebuild_indexes(&mut self) {
         let index = self.index;
         self.tasks_of_service = self
             .tasks

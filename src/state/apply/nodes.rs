@@ -1,0 +1,174 @@
+//! Nodes: joining, leaving, and what is seen of them.
+
+use std::sync::Arc;
+
+use super::{Applied, check_version, not_found};
+use crate::spec::{NodeId, NodeSpec, Role, ServiceId, Timestamp};
+use crate::state::command::{AddNode, NodeObservation, Reply};
+use crate::state::node::{NodeState, NodeStatus, RaftMember};
+use crate::state::object::Meta;
+use crate::state::rejected::{Kind, Rejected};
+use crate::state::task::{DesiredState, TaskState};
+use crate::state::{Node, State};
+
+impl State {
+    pub(super) fn add_node(&mut self, index: u64, at: Timestamp, add: AddNode) -> Applied {
+        if self.nodes.contains_key(&add.id) {
+            return Err(Rejected::NameTaken {
+                kind: Kind::Node,
+                name: add.id.to_string(),
+            });
+        }
+        let node = Node {
+            id: add.id,
+            meta: Meta::new(index, at),
+            spec: NodeSpec {
+                role: add.role,
+                availability: add.availability,
+                ..NodeSpec::default()
+            },
+            description: add.description,
+            status: NodeStatus {
+                state: NodeState::Unknown,
+                message: String::new(),
+                since: at,
+            },
+            addr: add.addr,
+            data_path_addr: add.data_path_addr,
+            member: None,
+        };
+        self.nodes.insert(add.id, Arc::new(node));
+        self.node_changed(index);
+        Ok(Reply::Written { version: index })
+    }
+
+    pub(super) fn update_node(
+        &mut self,
+        index: u64,
+        at: Timestamp,
+        id: NodeId,
+        version: u64,
+        spec: NodeSpec,
+    ) -> Applied {
+        let managers = self.nodes.values().filter(|node| node.is_manager()).count();
+        let node = self
+            .nodes
+            .get_mut(&id)
+            .ok_or_else(|| not_found(Kind::Node, &id))?;
+        check_version(Kind::Node, &id.to_string(), node.meta.version, version)?;
+        if node.is_manager() && spec.role == Role::Worker && managers == 1 {
+            return Err(Rejected::LastManager {
+                name: node.description.hostname.clone(),
+            });
+        }
+        let node = Arc::make_mut(node);
+        node.spec = spec;
+        node.meta.write(index, at);
+        self.node_changed(index);
+        Ok(Reply::Written { version: index })
+    }
+
+    pub(super) fn remove_node(
+        &mut self,
+        index: u64,
+        at: Timestamp,
+        id: NodeId,
+        force: bool,
+    ) -> Applied {
+        let managers = self.nodes.values().filter(|node| node.is_manager()).count();
+        let node = self
+            .nodes
+            .get(&id)
+            .ok_or_else(|| not_found(Kind::Node, &id))?;
+        let name = node.description.hostname.clone();
+        if node.is_manager() && managers == 1 {
+            return Err(Rejected::LastManager { name });
+        }
+        if node.is_manager() && !force {
+            return Err(Rejected::StillManager { name });
+        }
+        if !node.is_down() && !force {
+            return Err(Rejected::NodeNotDown { name });
+        }
+        let lost: Vec<_> = self
+            .tasks_on(id)
+            .filter(|task| !task.has_ended())
+            .map(|task| task.id)
+            .collect();
+        for task in lost {
+            self.change_task(index, at, task, |task| {
+                task.status.state = TaskState::Orphaned;
+                task.status.applied_at = at;
+                task.status.message = "node removed".to_owned();
+                task.desired = task.desired.max(DesiredState::Shutdown);
+            });
+        }
+        self.nodes.remove(&id);
+        self.node_changed(index);
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn observe_nodes(
+        &mut self,
+        index: u64,
+        at: Timestamp,
+        news: Vec<NodeObservation>,
+    ) -> Applied {
+        for observation in news {
+            let Some(node) = self.nodes.get_mut(&observation.node) else {
+                continue;
+            };
+            let node = Arc::make_mut(node);
+            if let Some((state, message)) = observation.state {
+                let since = if node.status.state == state {
+                    node.status.since
+                } else {
+                    at
+                };
+                node.status = NodeStatus {
+                    state,
+                    message,
+                    since,
+                };
+            }
+            if let Some(description) = observation.description {
+                node.description = description;
+            }
+            if let Some(addr) = observation.addr {
+                node.addr = addr;
+            }
+            node.meta.write(index, at);
+        }
+        self.node_changed(index);
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn set_member(
+        &mut self,
+        index: u64,
+        at: Timestamp,
+        id: NodeId,
+        raft_id: Option<u64>,
+    ) -> Applied {
+        let node = self
+            .nodes
+            .get_mut(&id)
+            .ok_or_else(|| not_found(Kind::Node, &id))?;
+        let node = Arc::make_mut(node);
+        node.member = raft_id.map(|raft_id| RaftMember { raft_id });
+        node.meta.write(index, at);
+        self.touched.everything(index);
+        Ok(Reply::Written { version: index })
+    }
+
+    /// A change of nodes can show in every service's placement.
+    fn node_changed(&mut self, index: u64) {
+        let networks = self.mesh_networks();
+        self.settle_gateways(&networks);
+        let services: Vec<ServiceId> = self.services.keys().copied().collect();
+        for service in services {
+            self.touched.service(service, index);
+        }
+        self.touched.everything(index);
+    }
+}

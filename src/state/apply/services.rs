@@ -1,0 +1,237 @@
+//! Services: making, changing and removing them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::{Applied, check_version, not_found};
+use crate::spec::service::Mode;
+use crate::spec::{NetworkId, ServiceId, ServiceSpec, Timestamp};
+use crate::state::command::Reply;
+use crate::state::object::Meta;
+use crate::state::rejected::{Kind, Rejected};
+use crate::state::service::{Endpoint, Previous, Rollout, RolloutState};
+use crate::state::task::DesiredState;
+use crate::state::{Service, State};
+
+impl State {
+    pub(super) fn create_service(
+        &mut self,
+        index: u64,
+        at: Timestamp,
+        id: ServiceId,
+        spec: ServiceSpec,
+    ) -> Applied {
+        // Proposed again after its first answer was lost; it may have been removed since.
+        let made = self.services.get(&id).or_else(|| self.departed.get(&id));
+        if let Some(made) = made {
+            return Ok(Reply::Written {
+                version: made.meta.version,
+            });
+        }
+        if self.service_names.contains_key(&spec.name) {
+            return Err(Rejected::NameTaken {
+                kind: Kind::Service,
+                name: spec.name,
+            });
+        }
+        self.check_networks(&spec)?;
+        let endpoint = self.allocate_endpoint(id, &spec, &Endpoint::default())?;
+        let spec = Arc::new(spec);
+        self.service_names.insert(spec.name.clone(), id);
+        let service = Service {
+            id,
+            meta: Meta::new(index, at),
+            specs: std::iter::once((index, spec.clone())).collect(),
+            spec,
+            spec_version: index,
+            previous: None,
+            endpoint,
+            rollout: None,
+        };
+        self.put_service(index, service);
+        Ok(Reply::Written { version: index })
+    }
+
+    pub(super) fn update_service(
+        &mut self,
+        index: u64,
+        at: Timestamp,
+        id: ServiceId,
+        version: u64,
+        spec: ServiceSpec,
+    ) -> Applied {
+        let service = self
+            .services
+            .get(&id)
+            .ok_or_else(|| not_found(Kind::Service, &id))?
+            .clone();
+        check_version(Kind::Service, service.name(), service.meta.version, version)?;
+        let unchangeable = |what: &str| Rejected::Unchangeable {
+            name: service.name().to_owned(),
+            what: what.to_owned(),
+        };
+        if spec.name != service.spec.name {
+            return Err(unchangeable("the name"));
+        }
+        if std::mem::discriminant::<Mode>(&spec.mode) != std::mem::discriminant(&service.spec.mode)
+        {
+            return Err(unchangeable("the mode"));
+        }
+        self.check_networks(&spec)?;
+        let endpoint = self.allocate_endpoint(id, &spec, &service.endpoint)?;
+        let redeploys = redeploys(&service.spec, &spec);
+        let resumes = !redeploys && resumes(&service, &spec);
+        let mut service = Arc::unwrap_or_clone(service);
+        service.previous = previous(&service, &spec, redeploys);
+        service.spec = Arc::new(spec);
+        service.endpoint = endpoint;
+        if let Some(rollout) = service.rollout.as_mut().filter(|_| resumes) {
+            let (state, message) = if rollout.state.is_rollback() {
+                (RolloutState::RollbackStarted, "rollback resumed")
+            } else {
+                (RolloutState::Updating, "update resumed")
+            };
+            *rollout = Rollout::started(state, rollout.target, at, message);
+        }
+        if redeploys {
+            service.spec_version = index;
+            service.rollout = Some(Rollout::started(
+                RolloutState::Updating,
+                index,
+                at,
+                "update in progress",
+            ));
+        }
+        service
+            .specs
+            .insert(service.spec_version, service.spec.clone());
+        service.meta.write(index, at);
+        self.put_service(index, service);
+        self.drop_unused_specs(id);
+        Ok(Reply::Written { version: index })
+    }
+
+    pub(super) fn remove_service(&mut self, index: u64, at: Timestamp, id: ServiceId) -> Applied {
+        let service = self
+            .services
+            .remove(&id)
+            .ok_or_else(|| not_found(Kind::Service, &id))?;
+        self.service_names.remove(&service.spec.name);
+        for (network, address) in &service.endpoint.virtual_addresses {
+            self.change_network(*network, |network| network.release(*address));
+        }
+        let tasks: Vec<_> = self.tasks_of(id).map(|task| task.id).collect();
+        for task in tasks {
+            let never_ran = self
+                .tasks
+                .get(&task)
+                .is_some_and(|task| task.node.is_none());
+            if never_ran {
+                self.delete_task(index, task);
+            } else {
+                self.change_task(index, at, task, |task| task.desired = DesiredState::Remove);
+            }
+        }
+        let networks: BTreeSet<NetworkId> = self.networks_of(&service.spec).into_iter().collect();
+        self.settle_gateways(&networks);
+        self.touch_waiting(index);
+        if self.tasks_of(id).next().is_none() {
+            self.touched.forget(id, index);
+        } else {
+            self.departed.insert(id, service);
+            self.touched.service(id, index);
+        }
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn check_networks(&self, spec: &ServiceSpec) -> Result<(), Rejected> {
+        for network in spec.networks() {
+            let known = network
+                .target
+                .parse()
+                .is_ok_and(|id: NetworkId| self.networks.contains_key(&id));
+            if !known {
+                return Err(Rejected::NotFound {
+                    kind: Kind::Network,
+                    name: network.target.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn put_service(&mut self, index: u64, service: Service) {
+        let id = service.id;
+        let networks: BTreeSet<NetworkId> = self
+            .networks_of(&service.spec)
+            .into_iter()
+            .chain(
+                self.services
+                    .get(&id)
+                    .map(|former| self.networks_of(&former.spec))
+                    .into_iter()
+                    .flatten(),
+            )
+            .collect();
+        self.services.insert(id, Arc::new(service));
+        self.settle_gateways(&networks);
+        // It may hold addresses or ports now that others wait for, or have given some back.
+        self.touch_waiting(index);
+        self.touched.service(id, index);
+    }
+
+    /// Forgets specs that no task, and no rollback, refers to any more.
+    pub(in crate::state) fn drop_unused_specs(&mut self, id: ServiceId) {
+        let used: BTreeSet<u64> = self.tasks_of(id).map(|task| task.spec_version).collect();
+        if let Some(service) = self.services.get_mut(&id) {
+            let current = service.spec_version;
+            if service
+                .specs
+                .keys()
+                .any(|version| *version != current && !used.contains(version))
+            {
+                Arc::make_mut(service)
+                    .specs
+                    .retain(|version, _| *version == current || used.contains(version));
+            }
+        }
+    }
+}
+
+/// Whether a change of the spec means new tasks. A change of scale, of labels or of policies does not.
+fn redeploys(old: &ServiceSpec, new: &ServiceSpec) -> bool {
+    old.task_template != new.task_template
+        || old.networks != new.networks
+        || old.endpoint_spec != new.endpoint_spec
+}
+
+/// Whether an update of the policies alone sets a paused rollout going again.
+fn resumes(service: &Service, new: &ServiceSpec) -> bool {
+    let paused = service
+        .rollout
+        .as_ref()
+        .is_some_and(|rollout| rollout.state.is_paused());
+    paused
+        && (service.spec.update_config != new.update_config
+            || service.spec.rollback_config != new.rollback_config)
+}
+
+/// What a rollback returns to after an update. While a rollout is unfinished, an update that only
+/// scales, labels or changes policies must not make its half-deployed spec the one to return to:
+/// what it was before stays, with the new scale.
+fn previous(service: &Service, new: &ServiceSpec, redeploys: bool) -> Option<Previous> {
+    let unfinished = service
+        .rollout
+        .as_ref()
+        .is_some_and(|rollout| rollout.state.is_active() || rollout.state.is_paused());
+    if redeploys || !unfinished {
+        return Some(Previous {
+            spec: service.spec.clone(),
+            spec_version: service.spec_version,
+        });
+    }
+    service.previous.clone().map(|mut previous| {
+        Arc::make_mut(&mut previous.spec).mode = new.mode.clone();
+        previous
+    })
+}
