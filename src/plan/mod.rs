@@ -11,6 +11,7 @@ mod board;
 mod desk;
 mod enforce;
 mod filters;
+mod flight;
 mod gate;
 mod global;
 mod judge;
