@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use swarmr::agent::Inventory;
 use swarmr::api::EngineAddress;
 use swarmr::cli::{self, DaemonArgs, Parsed};
 use swarmr::daemon::{self, DaemonOptions, LogFormat};
@@ -40,6 +41,7 @@ fn options(args: DaemonArgs) -> DaemonOptions {
             EngineAddress::Fake => None,
         },
         alongside_swarm: args.alongside_swarm,
+        inventory: Inventory::new(args.generic_resources, args.device_kinds),
         log_level: args.log_level,
         log_format: if args.log_json {
             LogFormat::Json

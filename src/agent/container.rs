@@ -3,10 +3,13 @@
 
 use std::net::Ipv4Addr;
 
+use super::devices;
 use super::order::Order;
 use super::runtime::{LABEL_CLUSTER, LABEL_TASK};
 use super::template::{TemplateError, TemplateFields, expand};
 use crate::spec::ContainerSpec;
+use crate::spec::device::{DeviceMapping, DeviceRequest};
+use crate::spec::generic::environment;
 use crate::spec::service::{Labels, LogDriver, PortConfig, Resources};
 use crate::state::node::NodeDescription;
 
@@ -26,6 +29,10 @@ pub struct ContainerWant {
     pub name_servers: Vec<String>,
     /// Ports of this node that lead to the container.
     pub host_ports: Vec<PortConfig>,
+    /// Device nodes of this machine for it.
+    pub devices: Vec<DeviceMapping>,
+    /// Devices that a driver of the engine puts into it.
+    pub device_requests: Vec<DeviceRequest>,
 }
 
 /// What a container is connected to.
@@ -66,7 +73,9 @@ pub(super) fn container_want(
 ) -> Result<ContainerWant, ContainerError> {
     let template = &order.spec.task_template;
     let name = order.task_name();
-    let spec = expanded(&template.container_spec, &fields(order, machine))?;
+    let mut spec = expanded(&template.container_spec, &fields(order, machine))?;
+    spec.env.extend(environment(&order.resources));
+    let (devices, device_requests) = devices::given(order);
     refuse_unsupported(&spec, template.runtime.as_deref())?;
     let resources = template.resources.clone().unwrap_or_default();
     Ok(ContainerWant {
@@ -78,6 +87,8 @@ pub(super) fn container_want(
         networking: networking(order),
         name_servers: name_servers(order, &spec),
         host_ports: order.host_ports.clone(),
+        devices,
+        device_requests,
         spec,
     })
 }
@@ -215,6 +226,8 @@ mod tests {
             spec: Arc::new(service),
             host_ports: Vec::new(),
             networks: Vec::new(),
+            resources: Vec::new(),
+            devices: Vec::new(),
             since: Stamp::default(),
         }
     }

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
+use super::inventory::Inventory;
 use super::runtime::{ListedContainer, Runtime, RuntimeError, RuntimeEvent};
 use crate::clock::Clock;
 use crate::spec::{ClusterId, Timestamp};
@@ -43,6 +44,7 @@ pub(super) enum EngineNews {
 pub(super) struct Watcher {
     pub(super) cluster: ClusterId,
     pub(super) hostname: String,
+    pub(super) inventory: Inventory,
     pub(super) runtime: Arc<dyn Runtime>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) news: mpsc::Sender<EngineNews>,
@@ -76,14 +78,9 @@ impl Watcher {
     async fn follow(&self) -> Result<(), RuntimeError> {
         // Events first, then the list: nothing can happen unseen in between.
         let mut events = self.runtime.watch(self.cluster).await?;
-        let (mut machine, containers) =
+        let (machine, containers) =
             tokio::try_join!(self.runtime.describe(), self.runtime.list(self.cluster))?;
-        machine.hostname.clone_from(&self.hostname);
-        self.machine.send_if_modified(|known| {
-            let modified = *known != machine;
-            *known = machine;
-            modified
-        });
+        self.describe(machine);
         self.up();
         self.tell(EngineNews::Back(containers)).await;
         let mut compare = tokio::time::interval(COMPARE_EVERY);
@@ -99,11 +96,24 @@ impl Watcher {
                     }
                 },
                 _ = compare.tick() => {
-                    let containers = self.runtime.list(self.cluster).await?;
+                    let (machine, containers) =
+                        tokio::try_join!(self.runtime.describe(), self.runtime.list(self.cluster))?;
+                    self.describe(machine);
                     self.tell(EngineNews::Compare(containers)).await;
                 }
             }
         }
+    }
+
+    /// Devices come and go while the engine stays.
+    fn describe(&self, described: NodeDescription) {
+        let mut machine = self.inventory.complete(described);
+        machine.hostname.clone_from(&self.hostname);
+        self.machine.send_if_modified(|known| {
+            let modified = *known != machine;
+            *known = machine;
+            modified
+        });
     }
 
     async fn tell(&self, news: EngineNews) {

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use crate::spec::generic::GenericResource;
 use crate::spec::service::{PortConfig, Protocol, PublishMode};
 use crate::spec::{ClusterId, NetworkId, NodeId, ServiceSpec, TaskId};
-use crate::state::assignment::{AssignedNetwork, AssignedSpec, Assignment, Stamp, Want};
+use crate::state::assignment::{
+    AssignedDevice, AssignedNetwork, AssignedSpec, Assignment, Stamp, Want,
+};
 use crate::state::task::Slot;
 
 /// What is wanted of a task's container.
@@ -39,6 +42,8 @@ pub(super) struct Order {
     pub(super) spec: Arc<ServiceSpec>,
     pub(super) host_ports: Vec<PortConfig>,
     pub(super) networks: Vec<OrderNetwork>,
+    pub(super) resources: Vec<GenericResource>,
+    pub(super) devices: Vec<AssignedDevice>,
     /// The assignment that brought the task: it does not start before the node's tables are as
     /// new as this.
     pub(super) since: Stamp,
@@ -116,6 +121,8 @@ pub(super) fn orders(
                 spec: spec.spec.clone(),
                 host_ports: spec.host_ports.clone(),
                 networks,
+                resources: task.resources.clone(),
+                devices: task.devices.clone(),
                 since: since(task.id),
             };
             Some((task.id, order))

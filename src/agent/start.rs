@@ -12,6 +12,7 @@ use super::board::Board;
 use super::bounded::{Bounded, Deadlines};
 use super::core::Core;
 use super::engine::{EngineNews, EngineState, Watcher};
+use super::inventory::Inventory;
 use super::keeper::Keeper;
 use super::limit::Limit;
 use super::network::NetworkDriver;
@@ -40,6 +41,8 @@ pub struct AgentConfig {
     pub clock: Arc<dyn Clock>,
     pub underlay: Underlay,
     pub deadlines: Deadlines,
+    /// What the machine has beyond what its engine tells.
+    pub inventory: Inventory,
     /// Containers created or started at a time, at most.
     pub concurrent_starts: usize,
 }
@@ -55,6 +58,7 @@ impl AgentConfig {
             clock: Arc::new(SystemClock),
             underlay: Underlay::default(),
             deadlines: Deadlines::default(),
+            inventory: Inventory::default(),
             concurrent_starts: 16,
         }
     }
@@ -256,6 +260,7 @@ impl Parts {
         let watcher = Watcher {
             cluster: config.cluster,
             hostname: config.hostname.clone(),
+            inventory: config.inventory.clone(),
             runtime: runtime.clone(),
             clock: config.clock.clone(),
             news: sender,

@@ -81,6 +81,8 @@ fn assignment() -> Assignment {
                 address: ip(*third, 20 + u8::try_from(number).unwrap()),
             })
             .collect(),
+        resources: Vec::new(),
+        devices: Vec::new(),
     };
     Assignment {
         stamp: Stamp::default(),

@@ -223,6 +223,12 @@ fn daemon_arguments(global: &Global, machine: &MachineFlags) -> Vec<String> {
     if machine.alongside_swarm {
         arguments.push("--alongside-swarm".to_owned());
     }
+    for resource in &machine.node_generic_resource {
+        arguments.extend(["--node-generic-resource".to_owned(), resource.to_string()]);
+    }
+    for kind in &machine.node_device {
+        arguments.extend(["--node-device".to_owned(), kind.to_string()]);
+    }
     arguments
 }
 

@@ -8,6 +8,9 @@ use clap::Args;
 
 use super::args::Global;
 use crate::api::EngineAddress;
+use crate::spec::device::DeviceKind;
+use crate::spec::generic::GenericResource;
+use crate::spec::parse;
 
 pub(crate) const DEFAULT_SOCKET: &str = "/run/swarmr/docker.sock";
 const DEFAULT_STATE_DIR: &str = "/var/lib/swarmr";
@@ -21,6 +24,8 @@ pub struct DaemonArgs {
     pub group: String,
     pub engine: EngineAddress,
     pub alongside_swarm: bool,
+    pub generic_resources: Vec<GenericResource>,
+    pub device_kinds: Vec<DeviceKind>,
     pub log_level: String,
     pub log_json: bool,
     /// Started by `init` or `join`: it leaves their session.
@@ -50,6 +55,16 @@ pub(crate) struct MachineFlags {
     /// Go on although the engine is in Docker's own swarm mode
     #[arg(long)]
     pub(crate) alongside_swarm: bool,
+    /// What this node has that services can reserve: ssd=3, or gpu=UUID1 once for each
+    #[arg(long, value_name = "KIND=COUNT|NAME", value_parser = parse::node_resource)]
+    pub(crate) node_generic_resource: Vec<GenericResource>,
+    /// Device nodes that services can ask for, beside those that are known: gpu=/dev/fake*
+    #[arg(
+        long,
+        value_name = "KIND=PATTERN[,driver=NAME][,shared]",
+        value_parser = parse::device_kind
+    )]
+    pub(crate) node_device: Vec<DeviceKind>,
 }
 
 impl MachineFlags {
@@ -70,6 +85,8 @@ impl MachineFlags {
         self.is_default_place()
             && self.engine.to_string() == DEFAULT_ENGINE
             && !self.alongside_swarm
+            && self.node_generic_resource.is_empty()
+            && self.node_device.is_empty()
     }
 }
 
@@ -92,6 +109,8 @@ pub(crate) fn daemon_args(global: &Global, flags: DaemonFlags) -> DaemonArgs {
         state_dir: flags.machine.state_dir,
         group: flags.group,
         alongside_swarm: flags.machine.alongside_swarm,
+        generic_resources: flags.machine.node_generic_resource,
+        device_kinds: flags.machine.node_device,
         log_level: global.log_level.clone(),
         log_json: global.log_format == "json",
         detached: flags.detached,

@@ -10,8 +10,8 @@ use swarmr_net::datapath::DataPath;
 use super::disk::StateDirectory;
 use super::options::DaemonOptions;
 use crate::agent::{
-    Agent, AgentConfig, Docker, FakeNetworkDriver, FakeRuntime, NetDriver, NetworkDriver, Runtime,
-    remove_everything,
+    Agent, AgentConfig, Docker, FakeNetworkDriver, FakeRuntime, Inventory, NetDriver,
+    NetworkDriver, Runtime, remove_everything,
 };
 use crate::api::EngineAddress;
 use crate::spec::{ClusterId, NodeId};
@@ -29,6 +29,7 @@ pub(super) struct Engine {
     runtime: Arc<dyn Runtime>,
     driver: Arc<dyn NetworkDriver>,
     hostname: String,
+    inventory: Inventory,
 }
 
 impl Engine {
@@ -59,6 +60,7 @@ impl Engine {
             runtime,
             driver,
             hostname,
+            inventory: options.inventory.clone(),
         })
     }
 
@@ -76,7 +78,9 @@ impl Engine {
         cluster: ClusterId,
         disk: &StateDirectory,
     ) -> anyhow::Result<Agent> {
-        let config = AgentConfig::new(node, cluster, self.hostname.clone(), disk.root().to_owned());
+        let mut config =
+            AgentConfig::new(node, cluster, self.hostname.clone(), disk.root().to_owned());
+        config.inventory = self.inventory.clone();
         Agent::start(config, self.runtime.clone(), self.driver.clone())
             .context("the agent cannot be started")
     }
@@ -92,7 +96,7 @@ impl Engine {
         })?;
         Ok(NodeDescription {
             hostname: self.hostname.clone(),
-            ..described
+            ..self.inventory.complete(described)
         })
     }
 

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::agent::Inventory;
+
 /// Settings of one daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DaemonOptions {
@@ -15,6 +17,8 @@ pub struct DaemonOptions {
     pub engine: Option<PathBuf>,
     /// Goes on beside Docker's own swarm mode on the same engine.
     pub alongside_swarm: bool,
+    /// What the machine has beyond what its engine tells.
+    pub inventory: Inventory,
     /// `info`, or levels per module: `info,swarmr::api=debug`.
     pub log_level: String,
     pub log_format: LogFormat,

@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::spec::{NetworkId, NodeId};
+use crate::state::claims::Claims;
 use crate::state::usage::Reserved;
-use crate::state::{State, Usage};
+use crate::state::{State, Task, Usage};
 
 #[derive(Debug)]
 pub(super) struct Board<'a> {
@@ -35,18 +36,25 @@ impl<'a> Board<'a> {
     }
 
     /// A task was put on a node.
-    pub(super) fn take(&mut self, node: NodeId, reserved: &Reserved, networks: &[NetworkId]) {
+    pub(super) fn take(
+        &mut self,
+        node: NodeId,
+        reserved: &Reserved,
+        claims: Option<&Claims>,
+        networks: &[NetworkId],
+    ) {
         for network in networks {
             let needed = self.needed_by(*network, node);
             *self.taken.entry(*network).or_default() += needed;
             self.joined.insert((*network, node));
         }
-        self.usage_mut(node).add(reserved, true);
+        self.usage_mut(node).add(reserved, claims, true);
     }
 
     /// A task was taken from a node.
-    pub(super) fn give_back(&mut self, node: NodeId, reserved: &Reserved) {
-        self.usage_mut(node).remove(reserved, true);
+    pub(super) fn give_back(&mut self, node: NodeId, task: &Task) {
+        self.usage_mut(node)
+            .remove(&task.reserved, task.claims.as_deref(), true);
     }
 
     /// The network that has no address left for any task.

@@ -10,6 +10,7 @@ use super::wait::Wait;
 use super::{Look, board::Board};
 use crate::spec::id::Ids;
 use crate::spec::{NodeId, RestartPolicy, ServiceId, ServiceSpec, TaskId, Timestamp};
+use crate::state::claims::Ask;
 use crate::state::command::NewTask;
 use crate::state::object::Meta;
 use crate::state::service::Rollout;
@@ -234,7 +235,17 @@ impl<'a> Desk<'a> {
         task.reserved = Reserved::of(spec);
         task.status.state = TaskState::Assigned;
         task.waiting = None;
-        board.take(node, &task.reserved, &self.state.networks_of(spec));
+        task.claims = self
+            .state
+            .node(node)
+            .and_then(|found| {
+                let taken = &board.usage(node).taken;
+                Ask::of(spec).claim(&found.description, taken).ok()
+            })
+            .filter(|claims| !claims.is_empty())
+            .map(Box::new);
+        let networks = self.state.networks_of(spec);
+        board.take(node, &task.reserved, task.claims.as_deref(), &networks);
         self.tasks.insert(id, Arc::new(task));
         self.changes.push(Change::Assign { task: id, node });
     }

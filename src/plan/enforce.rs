@@ -7,6 +7,7 @@ use super::board::Board;
 use super::desk::Desk;
 use super::filters::Needs;
 use crate::spec::Availability;
+use crate::state::claims::Claims;
 use crate::state::task::{Slot, TaskState};
 use crate::state::{Node, Task};
 
@@ -32,7 +33,7 @@ pub(super) fn reject_misplaced(desk: &mut Desk<'_>, board: &mut Board<'_>) {
         let settled = node.spec.availability == Availability::Active && !node.is_down();
         if settled && (!suits(desk, &needs, &task, node) || overcommits(&task, node, board)) {
             desk.end(task.id, TaskState::Rejected, MISPLACED);
-            board.give_back(node.id, &task.reserved);
+            board.give_back(node.id, &task);
         }
     }
 }
@@ -50,6 +51,8 @@ fn suits(desk: &Desk<'_>, needs: &BTreeMap<u64, Needs<'_>>, task: &Task, node: &
 
 fn overcommits(task: &Task, node: &Node, board: &Board<'_>) -> bool {
     let (usage, has) = (board.usage(node.id), &node.description);
-    (task.reserved.nano_cpus > 0 && usage.nano_cpus > has.nano_cpus)
+    let exceeds = |claims: &Claims| usage.taken.exceeds(claims, has);
+    task.claims.as_deref().is_some_and(exceeds)
+        || (task.reserved.nano_cpus > 0 && usage.nano_cpus > has.nano_cpus)
         || (task.reserved.memory_bytes > 0 && usage.memory_bytes > has.memory_bytes)
 }

@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 
+use super::plugins::Plugins;
 use crate::spec::ServiceSpec;
 use crate::spec::constraint::{Constraint, NodeFacts};
 use crate::spec::service::Platform;
+use crate::state::claims::{Ask, Shortage};
 use crate::state::task::NodeRejection;
 use crate::state::usage::Reserved;
 use crate::state::{Node, Usage};
@@ -13,8 +15,9 @@ use crate::state::{Node, Usage};
 #[derive(Debug)]
 pub(super) struct Needs<'a> {
     reserved: Reserved,
-    /// Asks for kinds of resources that nodes do not have.
-    generic: bool,
+    /// Generic resources and devices.
+    ask: Ask<'a>,
+    plugins: Plugins<'a>,
     /// `None` for one that cannot be read: no node meets it.
     constraints: Vec<Option<Constraint>>,
     platforms: &'a [Platform],
@@ -28,7 +31,8 @@ impl<'a> Needs<'a> {
         let placement = template.placement.as_ref();
         Self {
             reserved: Reserved::of(spec),
-            generic: !template.reservations().generic_resources.is_empty(),
+            ask: Ask::of(spec),
+            plugins: Plugins::of(spec),
             constraints: placement
                 .iter()
                 .flat_map(|placement| &placement.constraints)
@@ -46,6 +50,10 @@ impl<'a> Needs<'a> {
             Some(NodeRejection::NotAvailable)
         } else if !self.fits(node, usage) {
             Some(NodeRejection::InsufficientResources)
+        } else if let Some(rejection) = self.lacks(node, usage) {
+            Some(rejection)
+        } else if !self.plugins.are_on(node) {
+            Some(NodeRejection::MissingPlugin)
         } else if !self.meets_constraints(node) {
             Some(NodeRejection::ConstraintNotSatisfied)
         } else if !self.runs_on(node) {
@@ -68,17 +76,24 @@ impl<'a> Needs<'a> {
         let room =
             |has: i64, used: i64, asked: i64| asked == 0 || has.saturating_sub(used) >= asked;
         let description = &node.description;
-        !self.generic
-            && room(
-                description.nano_cpus,
-                usage.nano_cpus,
-                self.reserved.nano_cpus,
-            )
-            && room(
-                description.memory_bytes,
-                usage.memory_bytes,
-                self.reserved.memory_bytes,
-            )
+        room(
+            description.nano_cpus,
+            usage.nano_cpus,
+            self.reserved.nano_cpus,
+        ) && room(
+            description.memory_bytes,
+            usage.memory_bytes,
+            self.reserved.memory_bytes,
+        )
+    }
+
+    /// What of generic resources and devices a node has too few left of.
+    fn lacks(&self, node: &Node, usage: &Usage) -> Option<NodeRejection> {
+        if self.ask.is_empty() {
+            return None;
+        }
+        let short = self.ask.claim(&node.description, &usage.taken).err()?;
+        Some(rejection_of(short.first()?))
     }
 
     fn meets_constraints(&self, node: &Node) -> bool {
@@ -116,6 +131,14 @@ impl<'a> Needs<'a> {
             .host_ports
             .iter()
             .any(|port| usage.host_ports.contains_key(port))
+    }
+}
+
+/// Generic resources are resources, as Docker sees it.
+const fn rejection_of(shortage: &Shortage) -> NodeRejection {
+    match shortage {
+        Shortage::Generic { .. } | Shortage::Named { .. } => NodeRejection::InsufficientResources,
+        Shortage::Devices { .. } | Shortage::Device { .. } => NodeRejection::DeviceUnavailable,
     }
 }
 

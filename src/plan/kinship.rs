@@ -15,7 +15,10 @@ pub(super) enum Kinship {
 
 impl Kinship {
     pub(super) fn between(old: &ServiceSpec, wanted: &ServiceSpec) -> Self {
-        if old.networks != wanted.networks || old.endpoint_spec != wanted.endpoint_spec {
+        if old.networks != wanted.networks
+            || old.endpoint_spec != wanted.endpoint_spec
+            || !old.extends_same_tasks(wanted)
+        {
             return Self::Different;
         }
         if old.task_template == wanted.task_template {

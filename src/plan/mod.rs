@@ -17,6 +17,7 @@ mod global;
 mod judge;
 mod kinship;
 mod place;
+mod plugins;
 mod reap;
 mod replicas;
 mod restart;

@@ -2,15 +2,19 @@
 //!
 //! Every refusal names what was asked for, what was got and what is allowed. Layer: pure.
 
+mod device;
+mod generic;
 mod mount;
 mod pairs;
 mod port;
 mod quantity;
 
+pub use device::{device, device_kind, gpus, is_permissions};
+pub use generic::{generic_resource, node_resource};
 pub use mount::mount;
 pub use pairs::{
-    FileReference, capability, driver_opt, file_reference, generic_resource, host, key_value,
-    network, placement_preference, scale, sysctl, ulimit,
+    FileReference, capability, driver_opt, file_reference, host, key_value, network,
+    placement_preference, scale, sysctl, ulimit,
 };
 pub use port::{PortToRemove, Ports, port, port_to_remove};
 pub use quantity::{bytes, cpus, duration, ratio};

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::container::ContainerSpec;
 use super::extension::Extension;
+use super::generic::GenericResource;
 use super::nullable::{is_default, nullable};
 use super::policy::{RestartPolicy, UpdateConfig, UpdatePolicy};
 
@@ -52,6 +53,11 @@ impl ServiceSpec {
     /// What it has beyond Docker's spec; the defaults when nothing was said.
     pub fn extension(&self) -> Extension {
         self.swarmr.clone().unwrap_or_default()
+    }
+
+    /// Whether what both have beyond Docker's specs makes the same tasks.
+    pub fn extends_same_tasks(&self, other: &Self) -> bool {
+        self.swarmr == other.swarmr || self.extension().makes_same_tasks(&other.extension())
     }
 
     /// The networks its tasks are on, as named by the user (an id or a name).
@@ -192,7 +198,7 @@ pub struct Resources {
     pub pids: i64,
     /// Reservations only; each is one key of Docker's `GenericResources`.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "is_default")]
-    pub generic_resources: Vec<serde_json::Value>,
+    pub generic_resources: Vec<GenericResource>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

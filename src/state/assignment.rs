@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::network::Holder;
 use super::task::{Attachment, DesiredState, Slot};
-use super::{Network, Service, State, Task};
+use super::{Network, Node, Service, State, Task};
+use crate::spec::device::Device;
+use crate::spec::generic::GenericResource;
 use crate::spec::network::Subnet;
 use crate::spec::service::{PortConfig, Protocol, PublishMode};
 use crate::spec::{ClusterId, NetworkId, NodeId, Role, ServiceId, ServiceSpec, TaskId};
@@ -69,6 +71,20 @@ pub struct AssignedTask {
     pub spec_version: u64,
     pub want: Want,
     pub attachments: Vec<Attachment>,
+    /// What it was given of the node's generic resources.
+    #[serde(default)]
+    pub resources: Vec<GenericResource>,
+    /// The devices that it was given.
+    #[serde(default)]
+    pub devices: Vec<AssignedDevice>,
+}
+
+/// A device for a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssignedDevice {
+    pub device: Device,
+    /// Which of the spec's requests it meets; `None` for a device node that the spec names.
+    pub request: Option<usize>,
 }
 
 /// What is wanted of a task now.
@@ -166,7 +182,7 @@ impl State {
             specs: self.assigned_specs(&tasks),
             tasks: tasks
                 .iter()
-                .map(|task| assigned_task(task, drained))
+                .map(|task| assigned_task(task, this, drained))
                 .collect(),
             networks: self
                 .networks()
@@ -338,8 +354,18 @@ fn is_over(task: &Task) -> bool {
     task.desired == DesiredState::Remove && task.has_ended()
 }
 
-fn assigned_task(task: &Task, drained: &BTreeSet<TaskId>) -> AssignedTask {
+fn assigned_task(task: &Task, node: &Node, drained: &BTreeSet<TaskId>) -> AssignedTask {
+    let claims = task.claims.as_deref().cloned().unwrap_or_default();
+    let devices = claims.devices.iter().filter_map(|claimed| {
+        let has = |device: &&Device| device.kind == claimed.kind && device.id == claimed.id;
+        Some(AssignedDevice {
+            device: node.description.devices.iter().find(has)?.clone(),
+            request: claimed.request,
+        })
+    });
     AssignedTask {
+        devices: devices.collect(),
+        resources: claims.generic,
         id: task.id,
         service: task.service,
         slot: task.slot,

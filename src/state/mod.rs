@@ -8,6 +8,7 @@ mod allocate;
 mod apply;
 pub mod assignment;
 pub mod check;
+pub mod claims;
 pub mod cluster;
 pub mod codec;
 pub mod command;

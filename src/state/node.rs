@@ -5,6 +5,8 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use super::object::Meta;
+use crate::spec::device::Device;
+use crate::spec::generic::GenericResource;
 use crate::spec::service::Labels;
 use crate::spec::{Availability, NodeId, NodeSpec, Role, Timestamp};
 
@@ -65,6 +67,25 @@ pub struct NodeDescription {
     pub engine_labels: Labels,
     /// Kind and name: `("Network", "bridge")`.
     pub plugins: Vec<(String, String)>,
+    /// What it has that nobody else knows the meaning of.
+    #[serde(default)]
+    pub generic_resources: Vec<GenericResource>,
+    #[serde(default)]
+    pub devices: Vec<Device>,
+}
+
+impl NodeDescription {
+    /// How many it has of a generic resource that is counted.
+    pub fn count_of(&self, kind: &str) -> i64 {
+        let counts = self
+            .generic_resources
+            .iter()
+            .map(|resource| match resource {
+                GenericResource::Discrete(discrete) if discrete.kind == kind => discrete.value,
+                _ => 0,
+            });
+        counts.sum()
+    }
 }
 
 /// Whether a node answers.

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
+use super::claims::Claims;
 use super::object::Meta;
 use super::usage::Reserved;
 use crate::spec::{NetworkId, NodeId, ServiceId, TaskId, Timestamp};
@@ -26,6 +27,9 @@ pub struct Task {
     /// What it takes up of its node; given with the node.
     #[serde(default)]
     pub reserved: Reserved,
+    /// What it was given of its node's generic resources and devices; `None` for most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claims: Option<Box<Claims>>,
     /// When the managers learnt that it runs; `None` when they never did.
     #[serde(default)]
     pub running_since: Option<Timestamp>,
@@ -182,6 +186,8 @@ pub enum Waiting {
 pub enum NodeRejection {
     NotAvailable,
     InsufficientResources,
+    DeviceUnavailable,
+    MissingPlugin,
     ConstraintNotSatisfied,
     UnsupportedPlatform,
     HostPortInUse,
@@ -194,6 +200,8 @@ impl fmt::Display for NodeRejection {
         f.write_str(match self {
             Self::NotAvailable => "not available for new tasks",
             Self::InsufficientResources => "insufficient resources",
+            Self::DeviceUnavailable => "device missing or in use",
+            Self::MissingPlugin => "missing plugin",
             Self::ConstraintNotSatisfied => "scheduling constraints not satisfied",
             Self::UnsupportedPlatform => "unsupported platform",
             Self::HostPortInUse => "host-mode port already in use",

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::claims::{Claims, Taken};
 use super::{State, Task};
 use crate::spec::service::{Protocol, PublishMode};
 use crate::spec::{NodeId, ServiceSpec};
@@ -48,6 +49,8 @@ pub struct Usage {
     pub memory_bytes: i64,
     /// Ports of the node that tasks have, and how many tasks have each.
     pub host_ports: BTreeMap<(Protocol, u16), u32>,
+    /// Generic resources and devices.
+    pub taken: Taken,
 }
 
 /// The usage of a node without tasks.
@@ -57,11 +60,12 @@ pub(super) static NONE: Usage = Usage {
     nano_cpus: 0,
     memory_bytes: 0,
     host_ports: BTreeMap::new(),
+    taken: Taken::NONE,
 };
 
 impl Usage {
     /// One task more.
-    pub fn add(&mut self, reserved: &Reserved, active: bool) {
+    pub fn add(&mut self, reserved: &Reserved, claims: Option<&Claims>, active: bool) {
         self.active += u64::from(active);
         self.present += 1;
         self.nano_cpus = self.nano_cpus.saturating_add(reserved.nano_cpus);
@@ -69,10 +73,13 @@ impl Usage {
         for port in &reserved.host_ports {
             *self.host_ports.entry(*port).or_default() += 1;
         }
+        if let Some(claims) = claims {
+            self.taken.add(claims);
+        }
     }
 
     /// One task less.
-    pub fn remove(&mut self, reserved: &Reserved, active: bool) {
+    pub fn remove(&mut self, reserved: &Reserved, claims: Option<&Claims>, active: bool) {
         self.active = self.active.saturating_sub(u64::from(active));
         self.present = self.present.saturating_sub(1);
         self.nano_cpus = self.nano_cpus.saturating_sub(reserved.nano_cpus);
@@ -83,6 +90,9 @@ impl Usage {
             }
         }
         self.host_ports.retain(|_, count| *count > 0);
+        if let Some(claims) = claims {
+            self.taken.remove(claims);
+        }
     }
 }
 
@@ -110,14 +120,14 @@ impl State {
         }
         if let Some(share) = had {
             let usage = self.usage.entry(share.node).or_default();
-            usage.remove(&task.reserved, share.active);
+            usage.remove(&task.reserved, task.claims.as_deref(), share.active);
             if usage.present == 0 {
                 self.usage.remove(&share.node);
             }
         }
         if let Some(share) = has {
             let usage = self.usage.entry(share.node).or_default();
-            usage.add(&task.reserved, share.active);
+            usage.add(&task.reserved, task.claims.as_deref(), share.active);
         }
     }
 

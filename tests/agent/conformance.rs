@@ -78,6 +78,8 @@ impl Subject {
             networking: Networking::None,
             name_servers: Vec::new(),
             host_ports: Vec::new(),
+            devices: Vec::new(),
+            device_requests: Vec::new(),
         };
         (task, want)
     }

@@ -169,6 +169,8 @@ impl Fixture {
             spec_version: 1,
             want: Want::Running,
             attachments,
+            resources: Vec::new(),
+            devices: Vec::new(),
         });
         id
     }

@@ -127,10 +127,31 @@ async fn bad_services_are_refused_with_what_is_allowed() {
         (
             web_with(
                 "/TaskTemplate/Resources/Reservations",
-                json!({"GenericResources": [{"NamedResourceSpec": {"Kind": "gpu", "Value": "1"}}]}),
+                json!({"GenericResources": [{"DiscreteResourceSpec": {"Kind": "gpu", "Value": 0}}]}),
             ),
-            501,
-            "generic resources",
+            400,
+            "a number above 0 or a name",
+        ),
+        (
+            web_with(
+                "/TaskTemplate/Resources/Reservations",
+                json!({"GenericResources": [{"NobodyKnows": {"Kind": "gpu", "Value": 1}}]}),
+            ),
+            400,
+            "Reservations.GenericResources[0]",
+        ),
+        (
+            web_with("/Swarmr", json!({"Devices": [{"PathOnHost": "dev/x"}]})),
+            400,
+            "Swarmr.Devices[0].PathOnHost",
+        ),
+        (
+            web_with(
+                "/Swarmr",
+                json!({"DeviceRequests": [{"Count": 1, "DeviceIDs": ["0"], "Capabilities": [["gpu"]]}]}),
+            ),
+            400,
+            "cannot set both Count and DeviceIDs",
         ),
         (
             web_with("/TaskTemplate/RestartPolicy/Delay", json!(-1)),
@@ -216,8 +237,8 @@ async fn bad_services_are_refused_with_what_is_allowed() {
         ),
         (
             web_with("/Swarmr", json!({"Autoscale": {"Max": 3}})),
-            501,
-            "Swarmr settings Autoscale",
+            400,
+            "Swarmr.Autoscale",
         ),
         (
             web_with(

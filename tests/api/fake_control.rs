@@ -272,6 +272,7 @@ fn description(hostname: &str) -> NodeDescription {
             ("Network".to_owned(), "overlay".to_owned()),
             ("Volume".to_owned(), "local".to_owned()),
         ],
+        ..NodeDescription::default()
     }
 }
 

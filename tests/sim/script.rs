@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! cluster N                          N nodes n1 … nN, the first a manager
-//! node add NAME [cpus=N] [arch=A] [LABEL=VALUE …]
+//! node add NAME [cpus=N] [memory=N] [arch=A] [has=ssd:3,card:a] [device=gpu:0] [plugin=Log:x] [LABEL=VALUE …]
+//!                                    (resources by number or name, devices at /dev/KIND-ID)
 //! node up|down|active|pause|drain|rm|break NAME       (a broken one fails every container)
-//! node label NAME LABEL=VALUE · node cpus NAME N
+//! node label NAME LABEL=VALUE · node cpus NAME N · node has NAME ssd:1 · node device NAME gpu:0
 //! network create NAME [SUBNET]
 //! service create|update NAME WORD=VALUE …      (specs.rs has the words)
 //! service scale NAME=N · service rollback NAME · service rm NAME
@@ -20,6 +21,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use swarmr::spec::device::Device;
+use swarmr::spec::generic::GenericResource;
 use swarmr::spec::network::{Ipam, IpamConfig};
 use swarmr::spec::{Availability, NetworkId, NetworkSpec, NodeId};
 use swarmr::state::command::ServiceChange;
@@ -75,6 +78,22 @@ impl Script {
             ["node", "cpus", name, cpus] => {
                 let node = self.node(name);
                 self.world.resize_node(node, number(cpus));
+                Reply::Done
+            }
+            ["node", "has", name, resources @ ..] => {
+                let node = self.node(name);
+                let resources = resources.iter().flat_map(|it| list(it)).map(resource);
+                let resources = resources.collect();
+                self.world.describe_node(node, |description| {
+                    description.generic_resources = resources
+                });
+                Reply::Done
+            }
+            ["node", "device", name, devices @ ..] => {
+                let node = self.node(name);
+                let devices = devices.iter().flat_map(|it| list(it)).map(device).collect();
+                self.world
+                    .describe_node(node, |description| description.devices = devices);
                 Reply::Done
             }
             ["node", verb, name] => self.node_verb(verb, name),
@@ -148,6 +167,16 @@ impl Script {
         for word in words {
             match word.split_once('=').expect("KEY=VALUE") {
                 ("cpus", cpus) => machine.cpus = i64::try_from(number(cpus)).expect("few"),
+                ("memory", gib) => machine.memory_gib = i64::try_from(number(gib)).expect("few"),
+                ("has", resources) => machine.has = list(resources).map(resource).collect(),
+                ("device", devices) => machine.devices = list(devices).map(device).collect(),
+                ("plugin", plugins) => {
+                    let pair = |text: &str| {
+                        let (kind, name) = text.split_once(':').expect("KIND:NAME");
+                        (kind.to_owned(), name.to_owned())
+                    };
+                    machine.plugins = list(plugins).map(pair).collect();
+                }
                 ("arch", architecture) => machine.architecture = architecture.to_owned(),
                 label => labels.push(label),
             }
@@ -265,5 +294,34 @@ fn image(behaviour: &str, after: Option<&str>) -> Image {
         "crashes" => Image::Crashes(seconds),
         "exits" => Image::Exits(seconds),
         _ => panic!("no such behaviour: {behaviour}"),
+    }
+}
+
+pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').filter(|word| !word.is_empty())
+}
+
+/// `ssd:3` is a number of them, `card:a` one by its name.
+pub(super) fn resource(text: &str) -> GenericResource {
+    let (kind, value) = text.split_once(':').expect("KIND:COUNT or KIND:NAME");
+    match value.parse() {
+        Ok(count) => GenericResource::discrete(kind, count),
+        Err(_) => GenericResource::named(kind, value),
+    }
+}
+
+/// `gpu:0`, or `dri:0:shared`.
+fn device(text: &str) -> Device {
+    let (kind, id) = text.split_once(':').expect("KIND:ID");
+    let (id, shared) = match id.strip_suffix(":shared") {
+        Some(id) => (id, true),
+        None => (id, false),
+    };
+    Device {
+        kind: kind.to_owned(),
+        id: id.to_owned(),
+        path: format!("/dev/{kind}-{id}"),
+        driver: String::new(),
+        shared,
     }
 }

@@ -167,12 +167,22 @@ impl World {
     }
 
     fn task_line(&self, service: &Service, task: &Task) -> String {
+        let claims = task.claims.as_deref().cloned().unwrap_or_default();
+        let generic = claims.generic.iter().map(ToString::to_string);
+        let devices = claims.devices.iter();
+        let devices = devices.map(|device| format!("{}={}", device.kind, device.id));
+        let given: Vec<String> = generic.chain(devices).collect();
+        let given = if given.is_empty() {
+            String::new()
+        } else {
+            format!("[{}] ", given.join(" "))
+        };
         let why = match (&task.waiting, task.status.err.as_str()) {
             (Some(waiting), _) => self.waiting_text(waiting),
             (None, err) => err.to_owned(),
         };
         let line = format!(
-            "  {:<8} {:<8} {:<4} {:<8} {:<9} {why}",
+            "  {:<8} {:<8} {:<4} {:<8} {:<9} {given}{why}",
             format!("{}.{}", service.name(), self.slot_name(task)),
             image(service, task),
             task.node

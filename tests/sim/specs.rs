@@ -2,12 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use swarmr::spec::container::Mount;
+use swarmr::spec::extension::Extension;
+use swarmr::spec::parse;
 use swarmr::spec::policy::{RestartCondition, RestartPolicy, UpdateConfig};
 use swarmr::spec::service::{
-    EndpointSpec, GlobalMode, NetworkAttachmentConfig, Placement, PlacementPreference, Platform,
-    PortConfig, PublishMode, Replicated, ResourceRequirements, Resources, SpreadOver,
+    EndpointSpec, GlobalMode, LogDriver, NetworkAttachmentConfig, Placement, PlacementPreference,
+    Platform, PortConfig, PublishMode, Replicated, ResourceRequirements, Resources, SpreadOver,
 };
 use swarmr::spec::{FailureAction, Mode, Nanos, ServiceSpec, UpdateOrder};
+
+use super::script::{list, resource};
 
 /// The words given for a service so far, the newest of each kind.
 pub(super) type Words = BTreeMap<String, String>;
@@ -29,13 +34,12 @@ pub(super) fn spec(name: &str, words: &Words) -> ServiceSpec {
     template.force_update = word("force").map_or(0, number);
     template.restart_policy = restart_policy(words);
     template.placement = placement(words);
-    template.resources = word("cpus").map(|cpus| ResourceRequirements {
-        limits: None,
-        reservations: Some(Resources {
-            nano_cpus: i64::try_from(number(cpus)).unwrap_or(0) * 1_000_000_000,
-            ..Resources::default()
-        }),
+    template.resources = resources(words);
+    template.log_driver = word("log-driver").map(|name| LogDriver {
+        name: name.to_owned(),
+        ..LogDriver::default()
     });
+    template.container_spec.mounts = word("volume-driver").map(volume).into_iter().collect();
     template.networks = word("network")
         .map(|network| NetworkAttachmentConfig {
             target: network.to_owned(),
@@ -43,10 +47,67 @@ pub(super) fn spec(name: &str, words: &Words) -> ServiceSpec {
         })
         .into_iter()
         .collect();
+    spec.labels = word("labels")
+        .into_iter()
+        .flat_map(list)
+        .map(|pair| {
+            let (key, value) = pair.split_once(':').expect("KEY:VALUE");
+            (key.to_owned(), value.to_owned())
+        })
+        .collect();
+    spec.swarmr = extension(words);
     spec.endpoint_spec = ports(words);
     spec.update_config = update_config(words, "");
     spec.rollback_config = update_config(words, "rollback-");
     spec
+}
+
+fn resources(words: &Words) -> Option<ResourceRequirements> {
+    let reservations = Resources {
+        nano_cpus: words.get("cpus").map_or(0, |it| units(it)) * 1_000_000_000,
+        memory_bytes: words.get("memory").map_or(0, |it| units(it)) << 30,
+        generic_resources: words
+            .get("generic")
+            .into_iter()
+            .flat_map(|it| list(it))
+            .map(resource)
+            .collect(),
+        ..Resources::default()
+    };
+    (reservations != Resources::default()).then_some(ResourceRequirements {
+        limits: None,
+        reservations: Some(reservations),
+    })
+}
+
+fn units(text: &str) -> i64 {
+    i64::try_from(number(text)).unwrap_or(0)
+}
+
+fn volume(driver: &str) -> Mount {
+    let options = serde_json::json!({"DriverConfig": {"Name": driver}});
+    Mount {
+        target: "/data".to_owned(),
+        options: [("VolumeOptions".to_owned(), options)].into(),
+        ..Mount::default()
+    }
+}
+
+/// What is said beyond Docker's spec.
+fn extension(words: &Words) -> Option<Extension> {
+    let all = |key: &str| words.get(key).into_iter().flat_map(|it| list(it));
+    let extension = Extension {
+        devices: all("device")
+            .map(|text| parse::device(text).expect("a device"))
+            .collect(),
+        device_requests: words
+            .get("gpus")
+            .map(|text| parse::gpus(text).expect("a number of GPUs"))
+            .into_iter()
+            .collect(),
+        ..Extension::default()
+    };
+    (extension != Extension::default()).then_some(extension)
 }
 
 fn restart_policy(words: &Words) -> Option<RestartPolicy> {

@@ -3,6 +3,8 @@
 use std::net::Ipv4Addr;
 
 use swarmr::plan::{Agenda, Plan};
+use swarmr::spec::device::Device;
+use swarmr::spec::generic::GenericResource;
 use swarmr::spec::network::Subnet;
 use swarmr::spec::{
     Availability, ClusterId, ClusterSpec, Nanos, NetworkId, NodeId, Role, ServiceId, ServiceSpec,
@@ -46,7 +48,11 @@ pub(super) struct World {
 pub(super) struct Machine {
     pub(super) name: String,
     pub(super) cpus: i64,
+    pub(super) memory_gib: i64,
     pub(super) architecture: String,
+    pub(super) has: Vec<GenericResource>,
+    pub(super) devices: Vec<Device>,
+    pub(super) plugins: Vec<(String, String)>,
 }
 
 impl World {
@@ -213,7 +219,10 @@ impl World {
                 architecture: machine.architecture.clone(),
                 os: "linux".to_owned(),
                 nano_cpus: machine.cpus * 1_000_000_000,
-                memory_bytes: 8 << 30,
+                memory_bytes: machine.memory_gib << 30,
+                generic_resources: machine.has.clone(),
+                devices: machine.devices.clone(),
+                plugins: machine.plugins.clone(),
                 ..NodeDescription::default()
             },
         }
@@ -244,11 +253,22 @@ impl World {
 
     /// The node says that it has that many CPUs now.
     pub(super) fn resize_node(&mut self, node: NodeId, cpus: u64) {
+        self.describe_node(node, |description| {
+            description.nano_cpus = i64::try_from(cpus).unwrap_or(0) * 1_000_000_000;
+        });
+    }
+
+    /// The node says something else of itself now.
+    pub(super) fn describe_node(
+        &mut self,
+        node: NodeId,
+        change: impl FnOnce(&mut NodeDescription),
+    ) {
         let Some(found) = self.state.node(node) else {
             return;
         };
         let mut description = found.description.clone();
-        description.nano_cpus = i64::try_from(cpus).unwrap_or(0) * 1_000_000_000;
+        change(&mut description);
         self.propose(Op::ObserveNodes(vec![NodeObservation {
             node,
             state: None,
@@ -327,6 +347,10 @@ impl Machine {
         Self {
             name: name.to_owned(),
             cpus: 4,
+            memory_gib: 8,
+            has: Vec::new(),
+            devices: Vec::new(),
+            plugins: Vec::new(),
             architecture: "x86_64".to_owned(),
         }
     }

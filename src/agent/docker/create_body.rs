@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use bollard::models::{
-    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HealthConfig, HostConfig,
-    HostConfigLogConfig, Mount as ApiMount, NetworkingConfig, PortBinding, PortMap,
-    ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, DeviceMapping as ApiDevice, DeviceRequest as ApiDeviceRequest,
+    EndpointIpamConfig, EndpointSettings, HealthConfig, HostConfig, HostConfigLogConfig,
+    Mount as ApiMount, NetworkingConfig, PortBinding, PortMap, ResourcesUlimits, RestartPolicy,
+    RestartPolicyNameEnum,
 };
 use swarmr_net::overlay::mac_of;
 
@@ -94,6 +95,8 @@ fn host_config(want: &ContainerWant) -> Result<HostConfig, RuntimeError> {
             typ: text(&driver.name),
             config: Some(driver.options.clone().into_iter().collect()),
         }),
+        devices: list(&devices(want)),
+        device_requests: list(&device_requests(want)),
         security_opt: list(&security_options(want)),
         ..HostConfig::default()
     })
@@ -206,6 +209,27 @@ fn extra_hosts(lines: &[String]) -> Vec<String> {
             words.map(move |name| format!("{name}:{address}"))
         })
         .collect()
+}
+
+fn devices(want: &ContainerWant) -> Vec<ApiDevice> {
+    let devices = want.devices.iter().map(|device| ApiDevice {
+        path_on_host: text(&device.path_on_host),
+        path_in_container: text(&device.path_in_container),
+        cgroup_permissions: text(&device.cgroup_permissions),
+    });
+    devices.collect()
+}
+
+fn device_requests(want: &ContainerWant) -> Vec<ApiDeviceRequest> {
+    let requests = want.device_requests.iter().map(|request| ApiDeviceRequest {
+        driver: text(&request.driver),
+        count: amount(request.count),
+        device_ids: list(&request.device_ids),
+        capabilities: list(&request.capabilities),
+        options: (!request.options.is_empty())
+            .then(|| request.options.clone().into_iter().collect()),
+    });
+    requests.collect()
 }
 
 fn port_key(port: &PortConfig) -> String {

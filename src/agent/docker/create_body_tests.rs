@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::spec::ContainerSpec;
+use crate::spec::device::{DeviceMapping, DeviceRequest};
 use crate::spec::service::{LogDriver, Resources};
 
 fn want(spec: Value) -> ContainerWant {
@@ -17,7 +18,33 @@ fn want(spec: Value) -> ContainerWant {
         networking: Networking::EngineDefault,
         name_servers: Vec::new(),
         host_ports: Vec::new(),
+        devices: Vec::new(),
+        device_requests: Vec::new(),
     }
+}
+
+#[test]
+fn devices_are_handed_on() {
+    let mut want = want(json!({"Image": "web:1"}));
+    want.devices = vec![DeviceMapping {
+        path_on_host: "/dev/fake0".to_owned(),
+        path_in_container: "/dev/x".to_owned(),
+        cgroup_permissions: "rw".to_owned(),
+    }];
+    want.device_requests = vec![DeviceRequest {
+        driver: "nvidia".to_owned(),
+        device_ids: vec!["1".to_owned()],
+        ..DeviceRequest::gpus(0)
+    }];
+    let (body, _) = rendered(&want, 53);
+    assert_eq!(
+        body["HostConfig"]["Devices"],
+        json!([{"PathOnHost": "/dev/fake0", "PathInContainer": "/dev/x", "CgroupPermissions": "rw"}])
+    );
+    assert_eq!(
+        body["HostConfig"]["DeviceRequests"],
+        json!([{"Driver": "nvidia", "DeviceIDs": ["1"], "Capabilities": [["gpu"]]}])
+    );
 }
 
 fn network(name: &str, last: u8, internal: bool) -> ContainerNetwork {

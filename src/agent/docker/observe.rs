@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use bollard::models::{
     ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, ContainerSummary,
-    ContainerSummaryStateEnum, EventMessage, HealthStatusEnum, SystemInfo,
+    ContainerSummaryStateEnum, EventMessage, GenericResourcesInner, HealthStatusEnum, SystemInfo,
 };
 
 use crate::agent::runtime::{
     ContainerView, EventKind, Health, LABEL_TASK, ListedContainer, Phase, RuntimeEvent,
 };
+use crate::spec::generic::GenericResource;
 use crate::state::node::NodeDescription;
 
 pub(super) fn view(found: ContainerInspectResponse) -> ContainerView {
@@ -115,7 +116,10 @@ pub(super) fn description(info: SystemInfo) -> NodeDescription {
         ("Network", plugins.network),
         ("Volume", plugins.volume),
     ];
+    let generic = info.generic_resources.unwrap_or_default();
     NodeDescription {
+        generic_resources: generic.into_iter().filter_map(resource).collect(),
+        devices: Vec::new(),
         hostname: String::new(),
         architecture: info.architecture.unwrap_or_default(),
         os: info.os_type.unwrap_or_default(),
@@ -137,4 +141,20 @@ pub(super) fn description(info: SystemInfo) -> NodeDescription {
             })
             .collect(),
     }
+}
+
+fn resource(inner: GenericResourcesInner) -> Option<GenericResource> {
+    let counted = inner.discrete_resource_spec.map(|spec| {
+        GenericResource::discrete(
+            &spec.kind.unwrap_or_default(),
+            spec.value.unwrap_or_default(),
+        )
+    });
+    let named = inner.named_resource_spec.map(|spec| {
+        GenericResource::named(
+            &spec.kind.unwrap_or_default(),
+            &spec.value.unwrap_or_default(),
+        )
+    });
+    counted.or(named)
 }

@@ -265,6 +265,8 @@ impl Runtime for FakeRuntime {
             engine_version: "fake".to_owned(),
             engine_labels: BTreeMap::new(),
             plugins: vec![("Network".to_owned(), "bridge".to_owned())],
+            generic_resources: Vec::new(),
+            devices: Vec::new(),
         })
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{problem, refuse_own_object};
+use super::problem;
 use crate::api::error::ApiError;
 use crate::api::lenient::{decode, is_trivial, parse};
 use crate::spec::policy::{FailureAction, UpdateConfig, UpdateOrder};
@@ -16,7 +16,6 @@ const NODE_LOCAL_NETWORKS: [&str; 4] = ["host", "bridge", "none", "nat"];
 
 /// A service as it is stored, but for the ids of its networks.
 pub(in crate::api) fn service(mut value: Value) -> Result<ServiceSpec, ApiError> {
-    refuse_own_object(&value)?;
     refuse_unbuilt_service(&value)?;
     let mut problems = read_mode(&mut value);
     let mut spec: ServiceSpec = decode(value)?;
@@ -158,10 +157,6 @@ fn refuse_unbuilt_service(value: &Value) -> Result<(), ApiError> {
         (
             "/TaskTemplate/ContainerSpec/Privileges",
             "ContainerSpec.Privileges",
-        ),
-        (
-            "/TaskTemplate/Resources/Reservations/GenericResources",
-            "generic resources",
         ),
     ] {
         if said(pointer) {

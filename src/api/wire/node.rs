@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::cluster::TlsInfo;
 use super::{Meta, host_of};
 use crate::api::control::Consensus;
+use crate::spec::device::Device;
+use crate::spec::generic::GenericResource;
 use crate::spec::nullable::{is_default, nullable};
 use crate::spec::service::{Labels, Platform};
 use crate::spec::{NodeId, NodeSpec};
@@ -60,6 +62,11 @@ pub struct NodeResources {
     pub nano_cpus: i64,
     #[serde(skip_serializing_if = "is_default")]
     pub memory_bytes: i64,
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "is_default")]
+    pub generic_resources: Vec<GenericResource>,
+    /// swarmr's own: devices that services can ask for.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "is_default")]
+    pub devices: Vec<Device>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -134,6 +141,8 @@ pub fn render(node: &state::Node, consensus: &Consensus, tls_info: &TlsInfo) -> 
             resources: NodeResources {
                 nano_cpus: description.nano_cpus,
                 memory_bytes: description.memory_bytes,
+                generic_resources: description.generic_resources.clone(),
+                devices: description.devices.clone(),
             },
             engine: EngineDescription {
                 engine_version: description.engine_version.clone(),

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::Value;
 
 use super::flags::{CommonFlags, placement, reservations};
 use super::{merge, references};
@@ -13,6 +12,7 @@ use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::progress::{self, Operation, ProgressFlags};
 use crate::spec::container::{DnsConfig, Mount, Ulimit};
+use crate::spec::generic::GenericResource;
 use crate::spec::parse::{self, FileReference, Ports};
 use crate::spec::service::{
     EndpointMode, GlobalMode, NetworkAttachmentConfig, PlacementPreference, Replicated,
@@ -65,8 +65,8 @@ struct Lists {
     #[arg(long, value_name = "spread=LABEL", value_parser = parse::placement_preference)]
     placement_pref: Vec<PlacementPreference>,
     /// What else a node must have left
-    #[arg(long, value_name = "KIND=COUNT", value_parser = parse::generic_resource)]
-    generic_resource: Vec<Value>,
+    #[arg(long, value_name = "KIND=COUNT|NAME", value_parser = parse::generic_resource)]
+    generic_resource: Vec<GenericResource>,
     /// Network: NAME, or name=NAME,alias=ALIAS
     #[arg(long, value_name = "NETWORK", value_parser = parse::network)]
     network: Vec<NetworkAttachmentConfig>,
@@ -286,7 +286,7 @@ fn env_file(
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -377,6 +377,16 @@ mod tests {
                     "Limits": {"NanoCPUs": 500_000_000, "MemoryBytes": 64 << 20, "Pids": 9},
                     "Reservations": {"NanoCPUs": 250_000_000, "MemoryBytes": 32 << 20,
                         "GenericResources": [{"DiscreteResourceSpec": {"Kind": "SSD", "Value": 1}}]}
+                }),
+            ),
+            (
+                "--device /dev/a:/dev/b:rw --device /dev/c --gpus device=0,1",
+                "/Swarmr".into(),
+                json!({
+                    "Devices": [
+                        {"PathOnHost": "/dev/a", "PathInContainer": "/dev/b", "CgroupPermissions": "rw"},
+                        {"PathOnHost": "/dev/c", "PathInContainer": "/dev/c", "CgroupPermissions": "rwm"}],
+                    "DeviceRequests": [{"DeviceIDs": ["0", "1"], "Capabilities": [["gpu"]]}]
                 }),
             ),
             (

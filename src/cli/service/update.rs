@@ -13,6 +13,7 @@ use crate::cli::node::is_stale;
 use crate::cli::progress::{self, Operation, ProgressFlags};
 use crate::spec::ServiceSpec;
 use crate::spec::container::{ContainerSpec, Mount, Ulimit};
+use crate::spec::generic::GenericResource;
 use crate::spec::parse::{self, FileReference, PortToRemove, Ports};
 use crate::spec::service::{NetworkAttachmentConfig, PlacementPreference};
 
@@ -79,8 +80,8 @@ struct Lists {
     #[arg(long, value_name = "spread=LABEL", value_parser = parse::placement_preference)]
     placement_pref_rm: Vec<PlacementPreference>,
     /// Add or change a reservation
-    #[arg(long, value_name = "KIND=COUNT", value_parser = parse::generic_resource)]
-    generic_resource_add: Vec<Value>,
+    #[arg(long, value_name = "KIND=COUNT|NAME", value_parser = parse::generic_resource)]
+    generic_resource_add: Vec<GenericResource>,
     /// Remove a reservation
     #[arg(long, value_name = "KIND")]
     generic_resource_rm: Vec<String>,
@@ -326,7 +327,7 @@ impl Lists {
                 &mut reservations(spec).generic_resources,
                 &self.generic_resource_rm,
                 &self.generic_resource_add,
-                resource_kind,
+                |resource| resource.kind().to_owned(),
             );
         }
         if !resolved.networks.is_empty() || !resolved.networks_to_remove.is_empty() {
@@ -438,15 +439,6 @@ impl ContainerLists {
                 && (wanted.is_empty() || wanted == address)
         })
     }
-}
-
-/// What a reservation is of, as stored in a spec.
-fn resource_kind(resource: &Value) -> String {
-    ["DiscreteResourceSpec", "NamedResourceSpec"]
-        .iter()
-        .find_map(|key| resource[*key]["Kind"].as_str())
-        .unwrap_or_default()
-        .to_owned()
 }
 
 #[cfg(test)]

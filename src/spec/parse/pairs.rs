@@ -1,7 +1,5 @@
 //! Names with values: labels, hosts, limits, networks, mounted files, `SERVICE=REPLICAS`.
 
-use serde_json::{Value, json};
-
 use super::{ParseError, fields};
 use crate::spec::container::Ulimit;
 use crate::spec::service::{NetworkAttachmentConfig, PlacementPreference, SpreadOver};
@@ -134,15 +132,6 @@ pub fn ulimit(text: &str) -> Result<Ulimit, ParseError> {
     })
 }
 
-/// `Kind=N`, as one entry of Docker's `GenericResources`.
-pub fn generic_resource(text: &str) -> Result<Value, ParseError> {
-    text.split_once('=')
-        .and_then(|(kind, count)| Some((kind, count.parse::<i64>().ok()?)))
-        .filter(|(kind, count)| !kind.is_empty() && *count > 0)
-        .map(|(kind, count)| json!({"DiscreteResourceSpec": {"Kind": kind, "Value": count}}))
-        .ok_or_else(|| ParseError::new("generic resource", text, "KIND=N, such as SSD=1"))
-}
-
 /// A capability's name as Docker stores it: upper case, with `CAP_` before it, `ALL` as it is.
 pub fn capability(text: &str) -> Result<String, ParseError> {
     let upper = text.trim().to_ascii_uppercase();
@@ -259,10 +248,6 @@ mod tests {
         assert_eq!(ulimit("core=-1").unwrap().hard, -1);
         for text in ["nofile", "nofile=2:1", "nofile=x", "=1", "nofile=-1:5"] {
             assert!(ulimit(text).is_err(), "{text}");
-        }
-        assert!(generic_resource("SSD=1").is_ok());
-        for text in ["SSD", "SSD=0", "SSD=id", "=1"] {
-            assert!(generic_resource(text).is_err(), "{text}");
         }
         assert_eq!(capability("net_admin").unwrap(), "CAP_NET_ADMIN");
         assert_eq!(capability("CAP_CHOWN").unwrap(), "CAP_CHOWN");

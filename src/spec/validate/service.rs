@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::inventory::{check_device_requests, check_devices, check_generic};
 use super::{Findings, MAX_LABEL_LENGTH, MIN_MEMORY_BYTES, MIN_NANO_CPUS, Problem};
 use crate::spec::constraint::Constraint;
 use crate::spec::container::{ContainerSpec, Healthcheck};
@@ -42,6 +43,8 @@ pub fn validate(spec: &ServiceSpec) -> Vec<Problem> {
 }
 
 fn check_extension(extension: &Extension, found: &mut Findings) {
+    check_devices(&extension.devices, found);
+    check_device_requests(&extension.device_requests, found);
     for name in extension.other.keys() {
         found.add(
             format!("Swarmr.{name}"),
@@ -162,6 +165,7 @@ fn check_resources(resources: &ResourceRequirements, found: &mut Findings) {
     ] {
         if let Some(amounts) = amounts {
             check_amounts(kind, amounts, found);
+            check_generic(kind, &amounts.generic_resources, found);
         }
     }
     let (Some(limits), Some(reservations)) = (&resources.limits, &resources.reservations) else {

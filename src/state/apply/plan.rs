@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::spec::{NetworkId, NodeId, ServiceId, TaskId, Timestamp};
+use crate::spec::{NetworkId, NodeId, ServiceId, ServiceSpec, TaskId, Timestamp};
+use crate::state::claims::{Ask, Claims};
 use crate::state::command::{Change, NewTask, Reply};
 use crate::state::object::Meta;
 use crate::state::service::{Rollout, RolloutState};
@@ -115,6 +116,9 @@ impl State {
             return false;
         };
         let (networks, reserved) = (self.networks_of(spec), Reserved::of(spec));
+        let Some(claims) = self.claims_on(node, spec) else {
+            return false;
+        };
         let had = task.waiting.clone();
         let attachments = match self.allocate_task(id, node, &networks) {
             Ok(attachments) => attachments,
@@ -129,6 +133,7 @@ impl State {
             task.node = Some(node);
             task.attachments = attachments;
             task.reserved = reserved;
+            task.claims = claims;
             task.waiting = None;
             task.status.state = TaskState::Assigned;
             task.status.at = at;
@@ -137,6 +142,15 @@ impl State {
         });
         self.settle_gateways(&networks.into_iter().collect());
         true
+    }
+
+    /// What a task of that spec is given on a node; `None` where there is not enough left.
+    fn claims_on(&self, node: NodeId, spec: &ServiceSpec) -> Option<Option<Box<Claims>>> {
+        let (ask, node) = (Ask::of(spec), self.nodes.get(&node)?);
+        let claims = ask
+            .claim(&node.description, &self.usage(node.id).taken)
+            .ok()?;
+        Some((!claims.is_empty()).then(|| Box::new(claims)))
     }
 
     /// A rollback that cannot be done (its networks are gone, its ports taken) leaves the update
@@ -347,6 +361,7 @@ impl Task {
             },
             attachments: Vec::new(),
             reserved: Reserved::default(),
+            claims: None,
             running_since: None,
             gate: new.gate,
             in_rollout: new.in_rollout,

@@ -203,6 +203,7 @@ fn redeploys(old: &ServiceSpec, new: &ServiceSpec) -> bool {
     old.task_template != new.task_template
         || old.networks != new.networks
         || old.endpoint_spec != new.endpoint_spec
+        || !old.extends_same_tasks(new)
 }
 
 /// Whether an update of the policies alone sets a paused rollout going again.

@@ -1,17 +1,23 @@
 //! Flags of `service create` and `service update` that Docker's do not have, by subject.
 
+mod devices;
+
 use clap::Args;
 
 use crate::cli::failure::Failure;
 use crate::spec::ServiceSpec;
 
 #[derive(Debug, Clone, Default, Args)]
-pub(super) struct ExtensionFlags {}
+pub(super) struct ExtensionFlags {
+    #[command(flatten)]
+    devices: devices::DeviceFlags,
+}
 
 impl ExtensionFlags {
     /// Puts what was given into `spec`.
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "no flag yet")]
-    pub(super) const fn apply(&self, _spec: &mut ServiceSpec) -> Result<(), Failure> {
+    #[expect(clippy::unnecessary_wraps, reason = "others will refuse")]
+    pub(super) fn apply(&self, spec: &mut ServiceSpec) -> Result<(), Failure> {
+        self.devices.apply(spec);
         Ok(())
     }
 }

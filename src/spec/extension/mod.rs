@@ -1,0 +1,32 @@
+//! What swarmr's services have beyond Docker's.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::device::{DeviceMapping, DeviceRequest};
+use super::nullable::{is_default, nullable};
+
+/// `Swarmr` of a service spec: settings that Docker's API has no field for. Clients that do not
+/// know of them leave them as they are: an update without the key keeps what was there.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Extension {
+    /// Device nodes that each task is given.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "is_default")]
+    pub devices: Vec<DeviceMapping>,
+    /// Devices that each task is given by what they can.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "is_default")]
+    pub device_requests: Vec<DeviceRequest>,
+    /// What this version does not know. Refused when it is sent; kept when it is read, for a newer
+    /// manager may have written it.
+    #[serde(flatten)]
+    pub other: BTreeMap<String, serde_json::Value>,
+}
+
+impl Extension {
+    /// Whether tasks of both are the same: settings that only steer decisions may differ.
+    pub fn makes_same_tasks(&self, other: &Self) -> bool {
+        self.devices == other.devices && self.device_requests == other.device_requests
+    }
+}
