@@ -11,7 +11,7 @@ use super::server::Api;
 use super::wire::service;
 use crate::spec::{Availability, Mode, NodeId, Role, Timestamp};
 use crate::state::node::NodeState;
-use crate::state::task::TaskState;
+use crate::state::task::{TaskState, Waiting};
 use crate::state::{Node, Service, State, Task};
 
 /// Problems of one kind that are told one by one; the rest are counted.
@@ -68,6 +68,7 @@ pub fn status_report(
     report.has_quorum = has_quorum(consensus);
     report.leader = consensus.leader.map(|leader| name_of(state, leader));
     describe_nodes(state, consensus, &mut report);
+    blocked_drains(state, &mut report);
     missing_managers(state, consensus, now, &mut report);
     missing_workers(state, now, &mut report);
     for service in state.services() {
@@ -294,14 +295,39 @@ fn stuck_tasks(state: &State, service: &Service, report: &mut StatusReport) {
     }
 }
 
+/// Nodes that cannot be drained for want of other places.
+fn blocked_drains(state: &State, report: &mut StatusReport) {
+    for node in state.nodes().filter(|node| node.is_drained()) {
+        let blocked: Vec<_> = state
+            .tasks_on(node.id)
+            .filter_map(|task| match &task.waiting {
+                Some(Waiting::Leaving(stay)) if stay.is_blocked() => Some(stay),
+                _ => None,
+            })
+            .collect();
+        let Some(first) = blocked.first() else {
+            continue;
+        };
+        let (name, count) = (name(node), blocked.len());
+        let tasks = if count == 1 { "task" } else { "tasks" };
+        report.problems.push(StatusProblem {
+            what: format!("node {name} is not drained: {count} {tasks} left: {first}"),
+            next: format!(
+                "make room on other nodes, or stop what is left with swarmr node drain --force {name}"
+            ),
+        });
+    }
+}
+
 fn stuck(task: &Task) -> Option<String> {
-    use crate::state::task::Waiting;
     if !task.is_wanted() {
         return None;
     }
     match &task.waiting {
         // These pass by themselves.
         Some(Waiting::RestartDelay(_) | Waiting::Predecessor(_)) => None,
+        // It runs; that it cannot leave is its node's problem.
+        Some(Waiting::Leaving(_)) => None,
         Some(waiting) => Some(waiting.to_string()),
         None if matches!(task.status.state, TaskState::Failed | TaskState::Rejected) => {
             Some(task.status.err.clone()).filter(|err| !err.is_empty())

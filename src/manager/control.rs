@@ -95,6 +95,7 @@ async fn leave(store: &Store, from: NodeId, force: bool) -> Answer {
             id: from,
             version: node.meta.version,
             spec,
+            drain_limit: None,
         };
         match store.propose(demote).await {
             Ok(crate::state::Reply::Rejected(why)) => return Answer::Refused(why.to_string()),

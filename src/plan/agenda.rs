@@ -64,6 +64,7 @@ impl Agenda {
         let mut changes = self.look_at(&mut due, state, now, &mut board);
         if changes.is_empty() && std::mem::take(&mut self.placed) {
             due.extend(state.services_waiting_for_nodes());
+            due.extend(state.services_leaving_nodes());
             changes = self.look_at(&mut due, state, now, &mut board);
         }
         self.unsettled.extend(due);

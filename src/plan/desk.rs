@@ -88,6 +88,11 @@ impl<'a> Desk<'a> {
         self.tasks.values()
     }
 
+    /// One task as it will be.
+    pub(super) fn task(&self, id: TaskId) -> Option<&Arc<Task>> {
+        self.tasks.get(&id)
+    }
+
     /// The tasks of a slot, oldest first.
     pub(super) fn in_slot(&self, slot: Slot) -> impl DoubleEndedIterator<Item = &Arc<Task>> {
         self.slots
@@ -162,6 +167,13 @@ impl<'a> Desk<'a> {
             .is_some_and(|node| self.state.node(node).is_none_or(|node| node.is_down()))
     }
 
+    /// Whether a task's node is being drained, so that it is to move in its turn.
+    pub(super) fn is_leaving(&self, task: &Task) -> bool {
+        task.node
+            .and_then(|node| self.state.node(node))
+            .is_some_and(|node| node.is_draining(self.now))
+    }
+
     pub(super) fn set_desired(&mut self, id: TaskId, desired: DesiredState) {
         let moves = self
             .tasks
@@ -195,6 +207,7 @@ impl<'a> Desk<'a> {
             spec_version,
             gate,
             in_rollout: false,
+            in_move: false,
             restarts: Restarts::default(),
         };
         let new = self.new_task(slot, successor);
@@ -202,14 +215,21 @@ impl<'a> Desk<'a> {
     }
 
     /// A task that takes another's place in its slot.
-    pub(super) fn replace(&mut self, old: &Task, old_desired: DesiredState, new: Successor) {
+    pub(super) fn replace(
+        &mut self,
+        old: &Task,
+        old_desired: DesiredState,
+        new: Successor,
+    ) -> TaskId {
         let new = self.new_task(old.slot, new);
+        let id = new.id;
         self.lower(old.id, old_desired);
         self.changes.push(Change::ReplaceTask {
             old: old.id,
             old_desired: old.desired.max(old_desired),
             new,
         });
+        id
     }
 
     /// What must have stopped before a task may start that takes this one's place: this one, if
@@ -328,6 +348,7 @@ impl<'a> Desk<'a> {
             desired,
             gate: successor.gate,
             in_rollout: successor.in_rollout,
+            in_move: successor.in_move,
             restarts: successor.restarts,
         };
         let task = Task::new(new.clone(), Meta::new(self.state.index(), self.now));
@@ -354,6 +375,7 @@ pub(super) struct Successor {
     pub(super) spec_version: u64,
     pub(super) gate: Gate,
     pub(super) in_rollout: bool,
+    pub(super) in_move: bool,
     pub(super) restarts: Restarts,
 }
 

@@ -89,7 +89,7 @@ impl Flight {
 
 /// Whether a task took another's place in a step and has not come to run.
 pub(super) fn is_in_flight(task: &Task) -> bool {
-    task.in_rollout && task.restarts.count == 0 && task.running_since.is_none() && !task.has_ended()
+    task.came_by_a_step() && task.running_since.is_none() && !task.has_ended()
 }
 
 /// How far a slot is whose task is of the wanted spec. A slot counts with its first attempt only:
@@ -98,7 +98,7 @@ pub(super) fn progress(desk: &Desk<'_>, task: &Task, delay: Nanos) -> Progress {
     if is_in_flight(task) {
         return Progress::InFlight(task.id);
     }
-    let first = task.in_rollout && task.restarts.count == 0;
+    let first = task.came_by_a_step();
     let started_at = desk.rollout.as_ref().map(|rollout| rollout.started_at);
     if started_at.is_none_or(|started_at| task.meta.created_at <= started_at) {
         return Progress::Landed;
@@ -138,6 +138,7 @@ pub(super) fn replace(desk: &mut Desk<'_>, old: &Task, order: UpdateOrder, in_fl
             after,
         },
         in_rollout: in_flight,
+        in_move: false,
         restarts: Restarts::default(),
     };
     desk.replace(old, old_desired, successor);

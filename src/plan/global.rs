@@ -1,15 +1,21 @@
-//! Global services: one task on every node that suits.
+//! Global services: one task on every node that suits. On a node that is drained it goes on until
+//! all tasks have left that can run elsewhere: they may need it.
 
 use super::desk::Desk;
 use super::filters::Needs;
 use super::{replicas, restart};
-use crate::state::Node;
-use crate::state::task::{DesiredState, Slot};
+use crate::state::stay::Stay;
+use crate::state::task::{DesiredState, Slot, Waiting};
+use crate::state::{Node, State};
 
 /// Makes missing tasks, stops those on nodes that no longer qualify. Returns the slots that stay.
 pub(super) fn settle(desk: &mut Desk<'_>) -> Vec<Slot> {
     let needs = Needs::of(&desk.service.spec);
-    let qualifies = |node: &Node| node.keeps_tasks() && needs.suits(node);
+    let (state, now) = (desk.state, desk.now);
+    let qualifies = |node: &Node| {
+        let stays = !node.is_draining(now) || has_movable_tasks(state, node);
+        node.keeps_tasks(now) && needs.suits(node) && stays
+    };
     for slot in desk.slots() {
         let node = match slot {
             Slot::Node(node) => desk.state.node(node),
@@ -32,7 +38,26 @@ pub(super) fn settle(desk: &mut Desk<'_>) -> Vec<Slot> {
         if node.takes_tasks() && restart::is_vacant(desk, slot) {
             restart::fill(desk, slot);
         }
+        if node.is_draining(now) {
+            stay_till_last(desk, slot, node);
+        }
         slots.push(slot);
     }
     slots
+}
+
+/// Whether tasks are on a node that can also run elsewhere.
+fn has_movable_tasks(state: &State, node: &Node) -> bool {
+    state
+        .tasks_on(node.id)
+        .any(|task| !task.has_ended() && matches!(task.slot, Slot::Replica(_)))
+}
+
+fn stay_till_last(desk: &mut Desk<'_>, slot: Slot, node: &Node) {
+    for task in desk.wanted(slot) {
+        desk.hold(task.id, Waiting::Leaving(Stay::Last));
+    }
+    if let Some(deadline) = node.drain_deadline {
+        desk.wake(deadline);
+    }
 }

@@ -16,6 +16,7 @@ mod gate;
 mod global;
 mod judge;
 mod kinship;
+mod moves;
 mod place;
 mod plugins;
 mod reap;
@@ -65,7 +66,9 @@ fn look(state: &State, service: ServiceId, now: Timestamp, board: &mut Board<'_>
         Mode::Global(_) => global::settle(&mut desk),
         Mode::ReplicatedJob(_) | Mode::GlobalJob(_) => return desk.close(),
     };
+    moves::settle(&mut desk, &slots);
     rollout::step(&mut desk, &slots);
+    moves::step(&mut desk, board, &slots);
     restart::repair(&mut desk, &slots);
     gate::open(&mut desk);
     place::place(&mut desk, board);

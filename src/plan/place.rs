@@ -74,6 +74,20 @@ fn place_group(desk: &mut Desk<'_>, board: &mut Board<'_>, tasks: &[Arc<Task>]) 
     }
 }
 
+/// The node that is best for one more task of a spec that is to leave another node, or why there is
+/// none.
+pub(super) fn node_for(
+    desk: &Desk<'_>,
+    board: &Board<'_>,
+    spec_version: u64,
+) -> Result<NodeId, Waiting> {
+    let spec = desk.service.spec_at(spec_version);
+    let spec = spec.unwrap_or(&desk.service.spec);
+    let networks = desk.state.networks_of(spec);
+    let mut field = Field::new(desk, board, spec, spec_version);
+    field.choose(board, &networks).map(|(_, node)| node)
+}
+
 /// The nodes as one group of tasks sees them.
 #[derive(Debug)]
 struct Field<'a> {
@@ -107,7 +121,13 @@ impl<'a> Field<'a> {
                     None
                 }
             };
-            field.tree.add(&labels, tally.own, rank);
+            // What is to leave its node counts for no branch any more.
+            let stays = if node.is_draining(desk.now) {
+                0
+            } else {
+                tally.own
+            };
+            field.tree.add(&labels, stays, rank);
             field.nodes.push((node, tally));
         }
         field

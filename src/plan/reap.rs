@@ -88,7 +88,9 @@ fn trim(desk: &mut Desk<'_>, slot: Slot, limit: usize) {
             .unwrap_or(usize::MAX)
             .saturating_add(1)
     });
-    let kept = restart::is_finished(desk, slot).then_some(newest.id);
+    // A move that failed is not tried again at once; only its task tells of it.
+    let tells = restart::is_finished(desk, slot) || newest.in_move;
+    let kept = tells.then_some(newest.id);
     let surplus = desk
         .in_slot(slot)
         .count()

@@ -70,8 +70,8 @@ fn keep_best(desk: &Desk<'_>, held: &mut Vec<Slot>, count: usize) {
                 .iter()
                 .any(|task| task.status.state == TaskState::Running);
             let node = match wanted.as_slice() {
-                [task] => task.node,
-                // Being replaced, or ended: it counts for no node and is the first to go.
+                [task] if !desk.is_leaving(task) => task.node,
+                // Being replaced or moved, or ended: it counts for no node and is the first to go.
                 _ => None,
             };
             (idle, *slot, node)

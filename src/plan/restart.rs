@@ -68,13 +68,16 @@ pub(super) fn fill(desk: &mut Desk<'_>, slot: Slot) {
     desk.create(slot, spec_version, gate);
 }
 
-/// Whether a task cannot stay on its node: that is gone, silent or being drained. A global
-/// service's tasks do not move, so they are not lost in this sense.
-fn has_lost_node(desk: &Desk<'_>, task: &Task) -> bool {
+/// Whether a task cannot stay on its node for another moment: that is gone or silent, or the time is
+/// over that it had to leave. A global service's tasks do not move, so they are not lost in this
+/// sense.
+pub(super) fn has_lost_node(desk: &Desk<'_>, task: &Task) -> bool {
     let (Slot::Replica(_), Some(node)) = (task.slot, task.node) else {
         return false;
     };
-    desk.state.node(node).is_none_or(|node| !node.keeps_tasks())
+    desk.state
+        .node(node)
+        .is_none_or(|node| !node.keeps_tasks(desk.now))
 }
 
 /// Whether another task of the slot makes a successor needless: one of the wanted spec, or any if
@@ -154,6 +157,7 @@ fn restarted(desk: &Desk<'_>, task: &Task) -> Successor {
             after: desk.still_stopping(task),
         },
         in_rollout: false,
+        in_move: false,
         restarts,
     }
 }
@@ -178,7 +182,7 @@ fn counted(restarts: &Restarts, at: Timestamp, policy: &RestartPolicy) -> Restar
 
 /// The same attempt on another node: it is nobody's failure, so nothing is counted and no delay
 /// applies, and what was in flight still is.
-fn moved(desk: &Desk<'_>, task: &Task) -> Successor {
+pub(super) fn moved(desk: &Desk<'_>, task: &Task) -> Successor {
     let spec_version = desk.successor_version(task);
     let restarts = if keeps_count(desk, task, spec_version) {
         task.restarts.clone()
@@ -192,6 +196,7 @@ fn moved(desk: &Desk<'_>, task: &Task) -> Successor {
             after: desk.still_stopping(task),
         },
         in_rollout: task.in_rollout && task.running_since.is_none(),
+        in_move: task.in_move && task.running_since.is_none(),
         restarts,
     }
 }

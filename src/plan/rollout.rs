@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::desk::Desk;
 use super::flight::{self, Flight, Progress};
+use super::moves;
 use super::wait::Wait;
 use crate::spec::{Nanos, Timestamp, UpdateOrder, UpdatePolicy};
 use crate::state::Task;
@@ -82,6 +83,9 @@ fn is_open(desk: &Desk<'_>, slot: Slot) -> bool {
 
 /// Sees where a slot stands, and stops what is needless there.
 fn stand(desk: &mut Desk<'_>, slot: Slot, policy: &UpdatePolicy) -> Standing {
+    if let Some(moving) = moves::pair(desk, slot) {
+        return Standing::Clean(Progress::InFlight(moving.new.id));
+    }
     let wanted = desk.wanted(slot);
     let runs = |task: &Task| task.status.state == TaskState::Running;
     let best = wanted

@@ -56,7 +56,7 @@ pub fn check(state: &State) -> Vec<Violation> {
 }
 
 /// What the planner must keep true besides: once it has come to rest, each slot has one task that
-/// is wanted running, or two of different specs while one replaces the other.
+/// is wanted running, or two while one takes the other's place: of different specs, or in a move.
 pub fn check_slots(state: &State) -> Vec<Violation> {
     let mut found = Found::default();
     let mut slots: BTreeMap<(ServiceId, Slot), Vec<&Task>> = BTreeMap::new();
@@ -76,7 +76,8 @@ pub fn check_slots(state: &State) -> Vec<Violation> {
     }
     for ((service, slot), tasks) in slots {
         let versions: BTreeSet<u64> = tasks.iter().map(|task| task.spec_version).collect();
-        let sound = tasks.len() <= 2 && versions.len() == tasks.len();
+        let moves = tasks.iter().any(|task| task.in_move);
+        let sound = tasks.len() <= 2 && (moves || versions.len() == tasks.len());
         found.unless(sound, Object("service", service), || {
             format!("slot {slot} has {} running tasks", tasks.len())
         });
@@ -127,6 +128,7 @@ fn indexes(state: &State, found: &mut Found) {
     );
     same(fresh.tasks_on_node == state.tasks_on_node, "tasks_on_node");
     same(fresh.unassigned == state.unassigned, "unassigned");
+    same(fresh.drained == state.drained, "drained");
     same(fresh.usage == state.usage, "usage");
     same(fresh.service_names == state.service_names, "service_names");
     same(fresh.network_names == state.network_names, "network_names");

@@ -14,8 +14,8 @@ use super::service::Rollout;
 use super::task::{ContainerStatus, Gate, Restarts, Slot, TaskState, Waiting};
 use crate::spec::network::Subnet;
 use crate::spec::{
-    ClusterId, ClusterSpec, ConfigId, ConfigSpec, NetworkId, NetworkSpec, NodeId, NodeSpec, Role,
-    ServiceId, ServiceSpec, TaskId, Timestamp,
+    ClusterId, ClusterSpec, ConfigId, ConfigSpec, Nanos, NetworkId, NetworkSpec, NodeId, NodeSpec,
+    Role, ServiceId, ServiceSpec, TaskId, Timestamp,
 };
 
 /// One replicated log entry.
@@ -43,6 +43,10 @@ pub enum Op {
         id: NodeId,
         version: u64,
         spec: NodeSpec,
+        /// For how long tasks may take to leave a node that is drained; what is left then is
+        /// stopped. Zero is at once, `None` leaves what was said before.
+        #[serde(default)]
+        drain_limit: Option<Nanos>,
     },
     RemoveNode {
         id: NodeId,
@@ -213,6 +217,8 @@ pub struct NewTask {
     pub gate: Gate,
     #[serde(default)]
     pub in_rollout: bool,
+    #[serde(default)]
+    pub in_move: bool,
     pub restarts: Restarts,
 }
 

@@ -19,12 +19,14 @@ pub mod object;
 pub mod rejected;
 pub mod service;
 pub mod snapshot;
+pub mod stay;
 pub mod task;
 #[cfg(test)]
 mod tests;
 mod touched;
 pub mod usage;
 
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -68,6 +70,8 @@ pub struct State {
     tasks_on_node: OrdSet<(NodeId, TaskId)>,
     /// Tasks that no node has been chosen for.
     unassigned: OrdSet<(ServiceId, TaskId)>,
+    /// Nodes that are drained.
+    drained: OrdSet<NodeId>,
     /// What tasks take up of their nodes; nodes without tasks are not in it.
     usage: OrdMap<NodeId, Usage>,
     service_names: OrdMap<String, ServiceId>,
@@ -158,6 +162,16 @@ impl State {
             rest.next().map(|(service, _)| *service)
         };
         std::iter::successors(next(None), move |service| next(Some(*service)))
+    }
+
+    /// The services that have tasks on nodes that are drained.
+    pub fn services_leaving_nodes(&self) -> BTreeSet<ServiceId> {
+        self.drained
+            .iter()
+            .flat_map(|node| self.tasks_on(*node))
+            .filter(|task| !task.has_ended())
+            .map(|task| task.service)
+            .collect()
     }
 
     /// What tasks take up of a node.

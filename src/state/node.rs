@@ -24,6 +24,9 @@ pub struct Node {
     pub data_path_addr: Ipv4Addr,
     /// Its place in the Raft group; only managers have one.
     pub member: Option<RaftMember>,
+    /// When what is left on it is stopped, while it is drained; `None` waits for as long as it takes.
+    #[serde(default)]
+    pub drain_deadline: Option<Timestamp>,
 }
 
 impl Node {
@@ -32,9 +35,21 @@ impl Node {
         self.status.state == NodeState::Ready && self.spec.availability == Availability::Active
     }
 
-    /// Whether tasks on it may go on.
-    pub fn keeps_tasks(&self) -> bool {
-        self.status.state != NodeState::Down && self.spec.availability != Availability::Drain
+    /// Whether tasks on it may go on, if only until they have moved.
+    pub fn keeps_tasks(&self, now: Timestamp) -> bool {
+        !self.is_down() && (!self.is_drained() || self.is_draining(now))
+    }
+
+    /// Whether its operator wants no tasks on it.
+    pub fn is_drained(&self) -> bool {
+        self.spec.availability == Availability::Drain
+    }
+
+    /// Whether tasks on it are to move elsewhere, each in its turn.
+    pub fn is_draining(&self, now: Timestamp) -> bool {
+        !self.is_down()
+            && self.is_drained()
+            && self.drain_deadline.is_none_or(|deadline| deadline > now)
     }
 
     pub const fn is_down(&self) -> bool {

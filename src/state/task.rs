@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::claims::Claims;
 use super::object::Meta;
+use super::stay::Stay;
 use super::usage::Reserved;
 use crate::spec::{NetworkId, NodeId, ServiceId, TaskId, Timestamp};
 
@@ -38,6 +39,10 @@ pub struct Task {
     /// Took another task's place in a step of a rollout: its slot is in flight until it runs.
     #[serde(default)]
     pub in_rollout: bool,
+    /// Took another task's place for its node's sake: its slot is in flight until it runs. Where
+    /// that task is still wanted, it goes on until this one runs.
+    #[serde(default)]
+    pub in_move: bool,
     /// Earlier attempts of the same slot at the same spec.
     pub restarts: Restarts,
     /// Why it has not got further; `None` when nothing holds it.
@@ -63,6 +68,11 @@ impl Task {
     /// Holds its place on a node: reservations, ports, addresses.
     pub fn occupies_node(&self) -> bool {
         self.node.is_some() && !self.has_ended()
+    }
+
+    /// Whether it is the first in its slot after a step of a rollout or a move.
+    pub const fn came_by_a_step(&self) -> bool {
+        self.in_move || (self.in_rollout && self.restarts.count == 0)
     }
 
     /// Serves requests, as far as its agent has told.
@@ -179,6 +189,8 @@ pub enum Waiting {
     Predecessor(TaskId),
     /// The network has no free address.
     AddressesExhausted(NetworkId),
+    /// It runs, but is to leave its node.
+    Leaving(Stay),
 }
 
 /// Why a node is not taken for a task.
@@ -230,6 +242,7 @@ impl fmt::Display for Waiting {
                 }
                 f.write_str(")")
             }
+            Self::Leaving(stay) => stay.fmt(f),
             Self::RestartDelay(until) => write!(f, "restart delay until {until}"),
             Self::Predecessor(task) => write!(f, "waiting for task {task} to stop"),
             Self::AddressesExhausted(network) => {

@@ -208,6 +208,7 @@ fn new_task(state: &State, id: u128, of: u128, slot: u64) -> NewTask {
         desired: DesiredState::Running,
         gate: Gate::default(),
         in_rollout: false,
+        in_move: false,
         restarts: Restarts::default(),
     }
 }

@@ -153,6 +153,7 @@ impl FakeControl {
                 gate: Gate::default(),
                 restarts: Restarts::default(),
                 in_rollout: false,
+                in_move: false,
             }),
             Change::Assign { task: id, node },
         ]));

@@ -414,6 +414,16 @@ async fn nodes_are_updated_and_removed() {
         .expect(200);
     let got = server.get("/nodes/second").await.expect(200).json();
     assert_eq!(got["Spec"], spec);
+    assert_eq!(got["Swarmr"], json!({"Drain": {"Tasks": []}}));
+    let version = version_of(&server, "/nodes/second").await;
+    let path = format!("/nodes/second/update?version={version}&drainTimeout");
+    for wrong in ["soon", "-5m"] {
+        let answer = server.post(&format!("{path}={wrong}"), &spec).await;
+        assert!(answer.expect(400).message().contains("drainTimeout"));
+    }
+    server.post(&format!("{path}=5m"), &spec).await.expect(200);
+    let got = server.get("/nodes/second").await.expect(200).json();
+    assert!(got["Swarmr"]["Drain"]["Deadline"].is_string(), "{got}");
     let answer = server.ask("DELETE", "/nodes/second", "").await.expect(400);
     assert!(answer.message().contains("is not down"));
     server

@@ -383,6 +383,48 @@ fn join_tokens_are_shown_and_replaced_in_both_wordings() {
 }
 
 #[test]
+fn a_drain_says_what_is_left_and_why() {
+    let mut draining = node();
+    draining["Spec"]["Availability"] = "drain".into();
+    let mut done = draining.clone();
+    draining["Swarmr"] = json!({"Drain": {"Tasks": [
+        {"ID": "x", "Name": "db.1", "Reason": "cannot leave its node: no room", "Blocked": true},
+        {"ID": "y", "Name": "web.3", "Reason": "waits for its turn to leave its node"}
+    ]}});
+    done["Swarmr"] = json!({"Drain": {"Tasks": []}});
+    let (active, draining, done) = (node().to_string(), draining.to_string(), done.to_string());
+    let daemon = Canned::start(&[
+        ("POST /nodes/", &[(200, "")]),
+        (
+            "GET /nodes/",
+            &[(200, &active), (200, &draining), (200, &done)],
+        ),
+    ]);
+    let ran = daemon.run(&["node", "drain", "--wait", "--timeout", "5m", NODE]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(ran.stdout, format!("{NODE}\n"));
+    for said in [
+        "2 left, 1 blocked",
+        "db.1: cannot leave its node: no room",
+        "web.3: waits for its turn",
+        ": drained",
+    ] {
+        assert!(ran.stderr.contains(said), "{said}: {}", ran.stderr);
+    }
+    let asked = daemon.asked();
+    let update = asked.iter().find(|it| it.line.starts_with("POST")).unwrap();
+    assert!(
+        update.line.ends_with("&drainTimeout=300000000000ns"),
+        "{}",
+        update.line
+    );
+    assert!(update.body.contains("\"drain\""), "{}", update.body);
+    // Nothing is stopped at once by mistake.
+    let ran = daemon.run(&["node", "update", "--force", "--availability", "pause", NODE]);
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+}
+
+#[test]
 fn init_and_join_use_the_daemon_that_runs() {
     let node_id = format!("\"{NODE}\"");
     let daemon = Canned::start(&[

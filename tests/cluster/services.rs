@@ -176,8 +176,16 @@ fn a_drained_node_hands_its_tasks_over_and_a_paused_one_keeps_them() {
     let [drained, paused] = [1, 2].map(|place| id(&local[place]).unwrap());
     run(node, "service create -d --name web --replicas 6 web:1");
     converged(node, "web", 6).unwrap();
-    run(node, &format!("node update --availability pause {paused}"));
-    run(node, &format!("node update --availability drain {drained}"));
+    run(node, &format!("node pause {paused}"));
+    // It returns when the node is empty: one task after the other has moved.
+    run(node, &format!("node drain --wait --quiet {drained}"));
+    assert_eq!(
+        run(
+            node,
+            &format!("node ps --format {{{{.ID}}}} -f desired-state=running {drained}")
+        ),
+        ""
+    );
     eventually("nothing runs on the drained node", SOON, || {
         let tasks = running(&node.api().within(BOUNDED), "web")?;
         let spread = spread(&tasks);
@@ -198,10 +206,7 @@ fn a_drained_node_hands_its_tasks_over_and_a_paused_one_keeps_them() {
     assert!(listed.contains(&format!("{paused}|Pause")), "{listed}");
 
     // Active again, it takes new tasks; those that run stay where they are.
-    run(
-        node,
-        &format!("node update --availability active {drained}"),
-    );
+    run(node, &format!("node activate {drained}"));
     run(node, "service scale -d web=8");
     let eight = converged(node, "web", 8).unwrap();
     assert_eq!(

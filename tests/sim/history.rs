@@ -20,6 +20,7 @@ pub(super) enum Event {
     NodeUp(usize),
     RemoveNode(usize),
     Availability(usize, Availability),
+    Drain(usize, u8),
     LabelNode(usize, bool),
     Create(Shape),
     Update(usize, u8),
@@ -153,6 +154,7 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
         3 => which.clone().prop_map(Event::NodeUp),
         1 => which.clone().prop_map(Event::RemoveNode),
         2 => (which.clone(), availability).prop_map(|(node, to)| Event::Availability(node, to)),
+        2 => (which.clone(), 0..20u8).prop_map(|(node, limit)| Event::Drain(node, limit)),
         1 => (which.clone(), any::<bool>()).prop_map(|(node, zone)| Event::LabelNode(node, zone)),
         2 => shape().prop_map(Event::Create),
         5 => (which.clone(), 1..5u8).prop_map(|(service, image)| Event::Update(service, image)),
@@ -191,6 +193,9 @@ impl World {
             }),
             Event::Availability(n, to) => self.nth_node(*n, |world, node| {
                 world.set_availability(node, *to);
+            }),
+            Event::Drain(n, limit) => self.nth_node(*n, |world, node| {
+                world.drain(node, Some(Nanos::from_secs(i64::from(*limit))));
             }),
             Event::LabelNode(n, zone) => self.nth_node(*n, |world, node| {
                 world.label_node(node, "zone", if *zone { "a" } else { "b" });

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 use swarmr::plan::Plan;
-use swarmr::spec::{Nanos, ServiceId, TaskId, UpdateOrder};
+use swarmr::spec::{Availability, Nanos, ServiceId, TaskId, UpdateOrder};
 use swarmr::state::command::ServiceChange;
 use swarmr::state::service::RolloutState;
 use swarmr::state::task::{DesiredState, Slot, TaskState};
@@ -125,10 +125,10 @@ impl Steps {
             // What was in flight still is when its node is lost or another update comes; what has
             // failed is not.
             let in_flight = self.taken.contains(&old.id)
-                && old.restarts.count == 0
+                && old.came_by_a_step()
                 && old.running_since.is_none()
                 && !old.has_ended();
-            if steps || in_flight {
+            if steps || in_flight || new.in_move {
                 self.taken.insert(new.id);
             }
         }
@@ -138,7 +138,7 @@ impl Steps {
         let mut in_flight: BTreeMap<ServiceId, Vec<&Task>> = BTreeMap::new();
         for task in world.state.tasks() {
             let waits = task.is_wanted() && !task.has_ended() && task.running_since.is_none();
-            if waits && task.restarts.count == 0 && self.taken.contains(&task.id) {
+            if waits && task.came_by_a_step() && self.taken.contains(&task.id) {
                 in_flight.entry(task.service).or_default().push(task);
             }
         }
@@ -329,6 +329,51 @@ proptest! {
                 prop_assert_eq!(task.spec_version, service.spec_version);
                 prop_assert_eq!(task.status.state, TaskState::Running);
             }
+        }
+    }
+
+    #[test]
+    fn a_drain_keeps_the_service_up(
+        seed in any::<u64>(),
+        replicas in 1..9u64,
+        mut shape in shape(),
+        order in prop::collection::vec((0..4usize, any::<bool>()), 1..4),
+        crashes in prop::collection::vec(prop::bool::weighted(0.1), 150),
+    ) {
+        shape.replicas = replicas;
+        shape.global = false;
+        shape.condition = "any";
+        shape.attempts = 0;
+        shape.max_per_node = 0;
+        shape.cpus = 0;
+        let mut world = World::new(seed);
+        world.agents.jitter(seed);
+        for n in 0..4 {
+            world.add_node(&Machine::named(&format!("n{}", n + 2)));
+        }
+        world.create_service(spec("web", &shape.words()));
+        world.advance(Nanos::from_secs(20), |_| {});
+        let id = world.only_service();
+        let allowed = if shape.start_first { 0 } else if shape.parallelism == 0 { replicas } else { shape.parallelism };
+        let nodes: Vec<_> = world.state.nodes().map(|node| node.id).collect();
+        for (node, drain) in &order {
+            let to = if *drain { Availability::Drain } else { Availability::Active };
+            world.set_availability(nodes[*node], to);
+            world.set_availability(nodes[4], Availability::Active);
+            world.plan();
+            for crash in &crashes[..crashes.len() / order.len()] {
+                world.advance(Nanos::from_secs(1), |world| {
+                    let up = live(&world.state, id).filter(|task| world.agents.runs(task.id)).count() as u64;
+                    assert!(up + allowed >= replicas, "{up} of {replicas} up, {allowed} may be down");
+                });
+                if *crash {
+                    world.crash_leader();
+                }
+            }
+        }
+        world.advance(Nanos::from_secs(200), no_more_than_wanted);
+        for node in world.state.nodes().filter(|node| node.is_drained()) {
+            prop_assert_eq!(world.state.usage(node.id).present, 0, "not drained");
         }
     }
 

@@ -5,6 +5,7 @@
 //! node add NAME [cpus=N] [memory=N] [arch=A] [has=ssd:3,card:a] [device=gpu:0] [plugin=Log:x] [LABEL=VALUE …]
 //!                                    (resources by number or name, devices at /dev/KIND-ID)
 //! node up|down|active|pause|drain|rm|break NAME       (a broken one fails every container)
+//! node drain NAME now|LENGTH         what is left after so long is stopped
 //! node label NAME LABEL=VALUE · node cpus NAME N · node has NAME ssd:1 · node device NAME gpu:0
 //! network create NAME [SUBNET]
 //! service create|update NAME WORD=VALUE …      (specs.rs has the words)
@@ -24,7 +25,7 @@ use std::fmt::Write as _;
 use swarmr::spec::device::Device;
 use swarmr::spec::generic::GenericResource;
 use swarmr::spec::network::{Ipam, IpamConfig};
-use swarmr::spec::{Availability, NetworkId, NetworkSpec, NodeId};
+use swarmr::spec::{Availability, Nanos, NetworkId, NetworkSpec, NodeId};
 use swarmr::state::command::ServiceChange;
 use swarmr::state::node::NodeState;
 use swarmr::state::task::TaskState;
@@ -95,6 +96,14 @@ impl Script {
                 self.world
                     .describe_node(node, |description| description.devices = devices);
                 Reply::Done
+            }
+            ["node", "drain", name, limit] => {
+                let limit = match *limit {
+                    "now" => Nanos::ZERO,
+                    limit => length(limit),
+                };
+                let node = self.node(name);
+                self.world.drain(node, Some(limit))
             }
             ["node", verb, name] => self.node_verb(verb, name),
             ["network", "create", name, subnet @ ..] => self.create_network(name, subnet),

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use swarmr::plan::{Wait, waits};
 use swarmr::spec::{Mode, Timestamp};
 use swarmr::state::service::{Rollout, RolloutState};
+use swarmr::state::stay::Stay;
 use swarmr::state::task::{DesiredState, TaskState, Waiting};
 use swarmr::state::{Service, Task};
 
@@ -196,7 +197,11 @@ impl World {
     fn waiting_text(&self, waiting: &Waiting) -> String {
         match waiting {
             Waiting::RestartDelay(until) => format!("restart delay until {}", clock(*until)),
+            Waiting::Leaving(Stay::Delay(until)) => {
+                format!("leaves its node at {} at the earliest", clock(*until))
+            }
             Waiting::NoSuitableNode(_)
+            | Waiting::Leaving(_)
             | Waiting::Predecessor(_)
             | Waiting::AddressesExhausted(_) => self.without_ids(&waiting.to_string()),
         }

@@ -248,6 +248,21 @@ impl World {
             id: node,
             version,
             spec,
+            drain_limit: None,
+        })
+    }
+
+    pub(super) fn drain(&mut self, node: NodeId, drain_limit: Option<Nanos>) -> Reply {
+        let Some(found) = self.state.node(node) else {
+            return Reply::Done;
+        };
+        let (version, mut spec) = (found.meta.version, found.spec.clone());
+        spec.availability = Availability::Drain;
+        self.propose(Op::UpdateNode {
+            id: node,
+            version,
+            spec,
+            drain_limit,
         })
     }
 
@@ -287,6 +302,7 @@ impl World {
             id: node,
             version,
             spec,
+            drain_limit: None,
         })
     }
 

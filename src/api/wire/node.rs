@@ -9,9 +9,10 @@ use crate::spec::device::Device;
 use crate::spec::generic::GenericResource;
 use crate::spec::nullable::{is_default, nullable};
 use crate::spec::service::{Labels, Platform};
-use crate::spec::{NodeId, NodeSpec};
-use crate::state;
+use crate::spec::{NodeId, NodeSpec, Timestamp};
 use crate::state::node::NodeState;
+use crate::state::task::{Slot, Waiting};
+use crate::state::{self, State};
 
 /// One node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,43 @@ pub struct Node {
     pub status: Status,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manager_status: Option<ManagerStatus>,
+    /// What Docker's nodes do not have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swarmr: Option<Beyond>,
+}
+
+/// What there is to say of a node beyond Docker's API.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Beyond {
+    /// How far the drain of the node is; absent unless it is drained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain: Option<Drain>,
+}
+
+/// A node that is drained, until nothing is left on it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Drain {
+    /// When what is left is stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+    /// What has not left yet.
+    pub tasks: Vec<Leaving>,
+}
+
+/// One task that is to leave its node.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Leaving {
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// `web.3`, or the service's name alone for a task of a global service.
+    pub name: String,
+    /// What it waits for.
+    pub reason: String,
+    /// It will not leave unless something else changes.
+    pub blocked: bool,
 }
 
 impl Node {
@@ -126,7 +164,12 @@ impl std::fmt::Display for Reachability {
 }
 
 /// A node; `consensus` tells who leads and who is silent, `tls_info` is the cluster's root.
-pub fn render(node: &state::Node, consensus: &Consensus, tls_info: &TlsInfo) -> Node {
+pub fn render(
+    node: &state::Node,
+    state: &State,
+    consensus: &Consensus,
+    tls_info: &TlsInfo,
+) -> Node {
     let description = &node.description;
     Node {
         id: node.id,
@@ -164,6 +207,42 @@ pub fn render(node: &state::Node, consensus: &Consensus, tls_info: &TlsInfo) -> 
             addr: host_of(&node.addr).to_owned(),
         },
         manager_status: node.member.map(|_| manager_status(node, consensus)),
+        swarmr: node.is_drained().then(|| Beyond {
+            drain: Some(drain(node, state)),
+        }),
+    }
+}
+
+fn drain(node: &state::Node, state: &State) -> Drain {
+    let mut tasks: Vec<Leaving> = state
+        .tasks_on(node.id)
+        .filter(|task| !task.has_ended())
+        .map(|task| leaving(task, state))
+        .collect();
+    tasks.sort_by(|left, right| left.name.cmp(&right.name));
+    Drain {
+        deadline: node.drain_deadline,
+        tasks,
+    }
+}
+
+fn leaving(task: &state::Task, state: &State) -> Leaving {
+    let service = state.service(task.service);
+    let service = service.map_or_else(|| task.service.to_string(), |it| it.name().to_owned());
+    let (reason, blocked) = match &task.waiting {
+        Some(Waiting::Leaving(stay)) => (stay.to_string(), stay.is_blocked()),
+        Some(waiting) => (waiting.to_string(), false),
+        None if task.is_wanted() => ("is about to leave".to_owned(), false),
+        None => ("is being stopped".to_owned(), false),
+    };
+    Leaving {
+        id: task.id.to_string(),
+        name: match task.slot {
+            Slot::Replica(number) => format!("{service}.{number}"),
+            Slot::Node(_) => service,
+        },
+        reason,
+        blocked,
     }
 }
 

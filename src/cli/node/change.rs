@@ -7,7 +7,7 @@ use crate::api::wire::Node;
 use crate::cli::context::Context;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::values;
-use crate::spec::{Availability, NodeSpec, Role, parse};
+use crate::spec::{Availability, Nanos, NodeSpec, Role, parse};
 
 /// A node's version moves with its state, so that a change may have to be made anew.
 const ATTEMPTS: usize = 8;
@@ -28,6 +28,9 @@ pub(crate) struct UpdateArgs {
     /// Remove a label
     #[arg(long, value_name = "KEY")]
     label_rm: Vec<String>,
+    /// With --availability drain: stop everything at once
+    #[arg(short, long)]
+    force: bool,
 }
 
 impl UpdateArgs {
@@ -52,7 +55,15 @@ impl UpdateArgs {
 }
 
 pub(super) async fn update(context: &Context, args: UpdateArgs) -> Result<(), Failure> {
-    edit(context, &args.node, |spec| args.apply(spec)).await?;
+    let drains = args.availability == Some(Availability::Drain);
+    if args.force && !drains {
+        return Err(Failure::new(
+            Exit::Usage,
+            "--force goes with --availability drain only",
+        ));
+    }
+    let query: &[(&str, &str)] = if args.force { &[("force", "1")] } else { &[] };
+    edit(context, &args.node, query, |spec| args.apply(spec)).await?;
     context.print(&format!("{}\n", args.node))
 }
 
@@ -86,7 +97,7 @@ async fn set_role(
 ) -> Result<(), Failure> {
     let mut failures = Vec::new();
     for node in nodes {
-        let changed = edit(context, node, |spec| {
+        let changed = edit(context, node, &[], |spec| {
             spec.role = role;
             Ok(())
         })
@@ -99,11 +110,32 @@ async fn set_role(
     Failure::join(failures)
 }
 
+/// `limit` is for how long tasks may take to leave a node that is drained.
+pub(super) async fn set_availability(
+    context: &Context,
+    node: &str,
+    availability: Availability,
+    limit: Option<Nanos>,
+) -> Result<(), Failure> {
+    let limit = limit.map(|limit| format!("{}ns", limit.0));
+    let query: Vec<(&str, &str)> = limit
+        .iter()
+        .map(|limit| ("drainTimeout", limit.as_str()))
+        .collect();
+    edit(context, node, &query, |spec| {
+        spec.availability = availability;
+        Ok(())
+    })
+    .await
+    .map(|_| ())
+}
+
 /// Reads a node's spec, changes it, writes it back; again where somebody else was quicker. Tells
-/// whether anything was to be changed.
+/// whether anything was to be changed. `query` says more than the spec can.
 async fn edit(
     context: &Context,
     name: &str,
+    query: &[(&str, &str)],
     change: impl Fn(&mut NodeSpec) -> Result<(), Failure>,
 ) -> Result<bool, Failure> {
     let name = context.node_name(name).await?;
@@ -112,12 +144,14 @@ async fn edit(
         let node: Node = context.get(&["nodes", &name], &[]).await?;
         let mut spec = node.spec.clone();
         change(&mut spec)?;
-        if spec == node.spec {
+        if spec == node.spec && query.is_empty() {
             return Ok(false);
         }
         let id = node.id.to_string();
         let version = node.meta.version.index.to_string();
-        let target = target(&["nodes", &id, "update"], &[("version", &version)]);
+        let mut whole = vec![("version", version.as_str())];
+        whole.extend(query);
+        let target = target(&["nodes", &id, "update"], &whole);
         match context.client.post_bytes(&target, &spec).await {
             Ok(_) => return Ok(true),
             Err(error) if is_stale(&error) && attempt < ATTEMPTS => attempt += 1,
@@ -150,6 +184,7 @@ mod tests {
             role: None,
             label_add: vec![("zone".into(), "b".into())],
             label_rm: vec!["old".into()],
+            force: false,
         };
         let mut spec = NodeSpec {
             labels: [("old", "1"), ("zone", "a"), ("kept", "x")]

@@ -1,6 +1,7 @@
 //! `swarmr node …`.
 
 mod change;
+mod drain;
 mod list;
 mod pretty;
 
@@ -12,6 +13,7 @@ use super::output::data::Data;
 use super::task_table::{self, TaskListArgs};
 use crate::api::client::target;
 use crate::api::wire::Node;
+use crate::spec::Availability;
 
 pub(crate) use change::is_stale;
 
@@ -26,6 +28,12 @@ pub(crate) enum NodeCommand {
     Ps(PsArgs),
     /// Change a node's role, availability or labels
     Update(change::UpdateArgs),
+    /// Move what runs on nodes elsewhere, and put nothing more on them
+    Drain(drain::DrainArgs),
+    /// Put nothing more on nodes; what runs there stays
+    Pause(NamesArgs),
+    /// Put tasks on nodes again; what has not left them stays
+    Activate(NamesArgs),
     /// Make workers managers
     Promote(NamesArgs),
     /// Make managers workers
@@ -80,6 +88,9 @@ pub(crate) async fn run(context: &Context, command: NodeCommand) -> Result<(), F
         NodeCommand::Inspect(args) => inspect(context, args).await,
         NodeCommand::Ps(args) => ps(context, args).await,
         NodeCommand::Update(args) => change::update(context, args).await,
+        NodeCommand::Drain(args) => drain::drain(context, &args).await,
+        NodeCommand::Pause(args) => drain::set(context, &args.nodes, Availability::Pause).await,
+        NodeCommand::Activate(args) => drain::set(context, &args.nodes, Availability::Active).await,
         NodeCommand::Promote(args) => change::promote(context, &args.nodes).await,
         NodeCommand::Demote(args) => change::demote(context, &args.nodes).await,
         NodeCommand::Rm(args) => remove(context, args).await,

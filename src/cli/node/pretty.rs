@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::api::wire::Node;
+use crate::api::wire::node::Drain;
 use crate::cli::output::{age, capitalised, size, text, word};
 
 pub(super) fn node(node: &Node) -> String {
@@ -42,6 +43,9 @@ fn write_node(text: &mut String, node: &Node) -> std::fmt::Result {
         " Availability:         \t{}",
         capitalised(&word(&node.spec.availability))
     )?;
+    if let Some(drain) = node.swarmr.as_ref().and_then(|it| it.drain.as_ref()) {
+        write_drain(text, drain)?;
+    }
     if !node.status.addr.is_empty() {
         writeln!(text, " Address:\t\t{}", node.status.addr)?;
     }
@@ -57,6 +61,20 @@ fn write_node(text: &mut String, node: &Node) -> std::fmt::Result {
         writeln!(text, " Leader:\t\t{leads}")?;
     }
     write_machine(text, node)
+}
+
+fn write_drain(text: &mut String, drain: &Drain) -> std::fmt::Result {
+    if drain.tasks.is_empty() {
+        return writeln!(text, " Drain:\t\t\tdone");
+    }
+    writeln!(text, " Drain:\t\t\t{} tasks left", drain.tasks.len())?;
+    if let Some(deadline) = drain.deadline {
+        writeln!(text, " Drain deadline:\t{}", age::go_instant(deadline))?;
+    }
+    for task in &drain.tasks {
+        writeln!(text, "  {}: {}", task.name, task.reason)?;
+    }
+    Ok(())
 }
 
 fn write_machine(text: &mut String, node: &Node) -> std::fmt::Result {

@@ -52,12 +52,12 @@ pub(super) struct View {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Line {
+pub(crate) struct Line {
     /// Lines of the same id replace each other.
-    pub(super) id: String,
-    pub(super) text: String,
+    pub(crate) id: String,
+    pub(crate) text: String,
     /// How far, of how much.
-    pub(super) bar: Option<(u64, u64)>,
+    pub(crate) bar: Option<(u64, u64)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -211,7 +211,7 @@ impl Tracker {
 }
 
 impl Line {
-    fn plain(id: &str, text: String) -> Self {
+    pub(crate) fn plain(id: &str, text: String) -> Self {
         Self {
             id: id.to_owned(),
             text,

@@ -13,7 +13,7 @@ const STATE_WIDTH: usize = 9;
 
 /// Paints the lines of each look over those of the last.
 #[derive(Debug)]
-pub(super) struct Painter {
+pub(crate) struct Painter {
     mode: Mode,
     /// Lines on the screen.
     painted: usize,
@@ -29,7 +29,7 @@ enum Mode {
 }
 
 impl Painter {
-    pub(super) fn new(quiet: bool) -> Self {
+    pub(crate) fn new(quiet: bool) -> Self {
         Self {
             mode: match (quiet, std::io::stderr().is_terminal()) {
                 (true, _) => Mode::Silent,
@@ -41,7 +41,7 @@ impl Painter {
         }
     }
 
-    pub(super) fn paint(&mut self, lines: &[Line]) {
+    pub(crate) fn paint(&mut self, lines: &[Line]) {
         let text = match self.mode {
             Mode::Silent => return,
             Mode::Live => self.live(lines),

@@ -19,8 +19,10 @@ use super::output::word;
 use crate::api::wire::service::UpdateStatus;
 use crate::api::wire::{Node, Service, Task};
 use crate::spec::{Mode, Nanos, parse};
+pub(crate) use decide::Line;
+pub(crate) use draw::Painter;
+
 use decide::{Goal, Snapshot, TaskView, Tracker, Update, Verdict};
-use draw::Painter;
 
 const POLL_PERIOD: Duration = Duration::from_millis(200);
 /// For how long reads may fail in a row: a new leader is found in far less.

@@ -336,6 +336,7 @@ mod tests {
                     id: id(number),
                     version,
                     spec,
+                    drain_limit: None,
                 },
             },
         );

@@ -44,7 +44,12 @@ impl State {
                 }),
                 None => self.add_node(index, at, *node),
             },
-            Op::UpdateNode { id, version, spec } => self.update_node(index, at, id, version, spec),
+            Op::UpdateNode {
+                id,
+                version,
+                spec,
+                drain_limit,
+            } => self.update_node(index, at, id, version, spec, drain_limit),
             Op::RemoveNode { id, force } => self.remove_node(index, at, id, force),
             Op::ObserveNodes(news) => self.observe_nodes(index, at, news),
             Op::SetMember { node, raft_id } => self.set_member(index, at, node, raft_id),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Applied, check_version, not_found};
-use crate::spec::{NodeId, NodeSpec, Role, ServiceId, Timestamp};
+use crate::spec::{Availability, Nanos, NodeId, NodeSpec, Role, ServiceId, Timestamp};
 use crate::state::command::{AddNode, NodeObservation, Reply};
 use crate::state::node::{NodeState, NodeStatus, RaftMember};
 use crate::state::object::Meta;
@@ -36,7 +36,11 @@ impl State {
             addr: add.addr,
             data_path_addr: add.data_path_addr,
             member: None,
+            drain_deadline: None,
         };
+        if node.is_drained() {
+            self.drained.insert(node.id);
+        }
         self.nodes.insert(add.id, Arc::new(node));
         self.node_changed(index);
         Ok(Reply::Written { version: index })
@@ -49,6 +53,7 @@ impl State {
         id: NodeId,
         version: u64,
         spec: NodeSpec,
+        drain_limit: Option<Nanos>,
     ) -> Applied {
         let managers = self.nodes.values().filter(|node| node.is_manager()).count();
         let node = self
@@ -63,7 +68,18 @@ impl State {
         }
         let node = Arc::make_mut(node);
         node.spec = spec;
+        node.drain_deadline = match node.spec.availability {
+            Availability::Drain => {
+                drain_limit.map_or(node.drain_deadline, |limit| Some(at + limit))
+            }
+            Availability::Active | Availability::Pause => None,
+        };
         node.meta.write(index, at);
+        if node.is_drained() {
+            self.drained.insert(id);
+        } else {
+            self.drained.remove(&id);
+        }
         self.node_changed(index);
         Ok(Reply::Written { version: index })
     }
@@ -104,6 +120,7 @@ impl State {
             });
         }
         self.nodes.remove(&id);
+        self.drained.remove(&id);
         self.node_changed(index);
         Ok(Reply::Done)
     }

@@ -253,9 +253,12 @@ impl State {
         self.touch_waiting(index);
     }
 
-    /// Lets the services look again that have tasks without a node.
+    /// Lets the services look again that have tasks without a node, or on one that they are to leave.
     pub(in crate::state) fn touch_waiting(&mut self, index: u64) {
-        let waiting: Vec<ServiceId> = self.services_waiting_for_nodes().collect();
+        let waiting: Vec<ServiceId> = self
+            .services_waiting_for_nodes()
+            .chain(self.services_leaving_nodes())
+            .collect();
         for service in waiting {
             self.touched.service(service, index);
         }
@@ -309,6 +312,12 @@ impl State {
             .values()
             .filter(|task| task.is_unplaced())
             .map(|task| (task.service, task.id))
+            .collect();
+        self.drained = self
+            .nodes
+            .values()
+            .filter(|node| node.is_drained())
+            .map(|node| node.id)
             .collect();
         self.rebuild_usage();
         self.service_names = self
@@ -365,6 +374,7 @@ impl Task {
             running_since: None,
             gate: new.gate,
             in_rollout: new.in_rollout,
+            in_move: new.in_move,
             restarts: new.restarts,
             waiting: None,
         }

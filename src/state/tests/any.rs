@@ -187,6 +187,7 @@ fn some_op(state: &State, (kind, dice): Dice) -> Op {
                 ),
                 ..NodeSpec::default()
             },
+            drain_limit: (c % 3 == 0).then_some(crate::spec::Nanos::from_secs(3)),
         },
         4 => Op::RemoveNode {
             id: node,
