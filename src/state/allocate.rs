@@ -320,7 +320,7 @@ impl State {
             .into_iter()
             .flat_map(|network| network.held.values())
             .filter_map(|holder| match holder {
-                Holder::Task(task) => self.tasks.get(task)?.node,
+                Holder::Task(task) => self.tasks.get(*task)?.node,
                 _ => None,
             })
             .filter(|node| self.nodes.contains_key(node))

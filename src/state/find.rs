@@ -3,7 +3,7 @@
 use super::State;
 use super::object::Config;
 use super::rejected::Kind;
-use super::{Network, Node, Service, Table, Task};
+use super::{Network, Node, Service, Task};
 use crate::spec::{ServiceId, TaskId};
 use std::sync::Arc;
 
@@ -82,8 +82,8 @@ impl Named for Config {
 }
 
 /// The one object that `text` names: by whole id, then by name, then by a unique start of the id.
-fn find<'a, K: Ord + Clone, T: Named>(
-    table: &'a Table<K, T>,
+fn find<'a, T: Named + 'a, All: Iterator<Item = &'a Arc<T>>>(
+    all: impl Fn() -> All,
     text: &str,
 ) -> Result<&'a Arc<T>, FindError> {
     let not_found = || FindError::NotFound {
@@ -93,16 +93,12 @@ fn find<'a, K: Ord + Clone, T: Named>(
     if text.is_empty() {
         return Err(not_found());
     }
-    if let Some(found) = table.values().find(|object| object.id_text() == text) {
+    if let Some(found) = all().find(|object| object.id_text() == text) {
         return Ok(found);
     }
-    let named: Vec<_> = table
-        .values()
-        .filter(|object| object.name_text() == text)
-        .collect();
+    let named: Vec<_> = all().filter(|object| object.name_text() == text).collect();
     let matches = if named.is_empty() {
-        table
-            .values()
+        all()
             .filter(|object| object.id_text().starts_with(text))
             .collect()
     } else {
@@ -121,7 +117,7 @@ fn find<'a, K: Ord + Clone, T: Named>(
 
 impl State {
     pub fn find_node(&self, text: &str) -> Result<&Arc<Node>, FindError> {
-        find(&self.nodes, text)
+        find(|| self.nodes.values(), text)
     }
 
     pub fn find_service(&self, text: &str) -> Result<&Arc<Service>, FindError> {
@@ -139,18 +135,18 @@ impl State {
         {
             return Ok(found);
         }
-        find(&self.services, text)
+        find(|| self.services.values(), text)
     }
 
     pub fn find_task(&self, text: &str) -> Result<&Arc<Task>, FindError> {
         if let Some(found) = text
             .parse::<TaskId>()
             .ok()
-            .and_then(|id| self.tasks.get(&id))
+            .and_then(|id| self.tasks.get(id))
         {
             return Ok(found);
         }
-        find(&self.tasks, text)
+        find(|| self.tasks.iter(), text)
     }
 
     pub fn find_network(&self, text: &str) -> Result<&Arc<Network>, FindError> {
@@ -161,7 +157,7 @@ impl State {
         {
             return Ok(found);
         }
-        find(&self.networks, text)
+        find(|| self.networks.values(), text)
     }
 
     pub fn find_config(&self, text: &str) -> Result<&Arc<Config>, FindError> {
@@ -172,6 +168,6 @@ impl State {
         {
             return Ok(found);
         }
-        find(&self.configs, text)
+        find(|| self.configs.values(), text)
     }
 }

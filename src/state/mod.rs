@@ -21,13 +21,13 @@ pub mod service;
 pub mod snapshot;
 pub mod stay;
 pub mod task;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod touched;
 pub mod usage;
 
 use std::collections::BTreeSet;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
@@ -43,6 +43,7 @@ pub use object::{Config, Meta};
 pub use rejected::Rejected;
 pub use service::Service;
 pub use task::Task;
+use tasks::Tasks;
 pub use touched::Touched;
 pub use usage::Usage;
 
@@ -62,14 +63,10 @@ pub struct State {
     /// Services that were removed and still have tasks: how those are to be stopped is in their
     /// specs.
     departed: Table<ServiceId, Service>,
-    tasks: Table<TaskId, Task>,
+    tasks: Tasks,
     networks: Table<NetworkId, Network>,
     configs: Table<ConfigId, Config>,
     /// Indexes: rebuilt from the tables above, never stored.
-    tasks_of_service: OrdSet<(ServiceId, TaskId)>,
-    tasks_on_node: OrdSet<(NodeId, TaskId)>,
-    /// Tasks that no node has been chosen for.
-    unassigned: OrdSet<(ServiceId, TaskId)>,
     /// Nodes that are drained.
     drained: OrdSet<NodeId>,
     /// What tasks take up of their nodes; nodes without tasks are not in it.
@@ -116,12 +113,12 @@ impl State {
     }
 
     pub fn task(&self, id: TaskId) -> Option<&Arc<Task>> {
-        self.tasks.get(&id)
+        self.tasks.get(id)
     }
 
-    /// All tasks, by id.
+    /// All tasks, by service and id.
     pub fn tasks(&self) -> impl Iterator<Item = &Arc<Task>> {
-        self.tasks.values()
+        self.tasks.iter()
     }
 
     pub fn task_count(&self) -> usize {
@@ -130,38 +127,24 @@ impl State {
 
     /// The tasks of one service, ended ones included.
     pub fn tasks_of(&self, service: ServiceId) -> impl Iterator<Item = &Arc<Task>> {
-        let first = (service, TaskId::from_bits(0));
-        let last = (service, TaskId::from_bits(u128::MAX));
-        self.tasks_of_service
-            .range(first..=last)
-            .filter_map(|(_, task)| self.tasks.get(task))
+        self.tasks.of(service)
     }
 
     /// The tasks that were given to one node, ended ones included.
     pub fn tasks_on(&self, node: NodeId) -> impl Iterator<Item = &Arc<Task>> {
-        let first = (node, TaskId::from_bits(0));
-        let last = (node, TaskId::from_bits(u128::MAX));
-        self.tasks_on_node
-            .range(first..=last)
-            .filter_map(|(_, task)| self.tasks.get(task))
+        self.tasks.on(node)
     }
 
     /// Tasks that no node has been chosen for.
     pub fn unassigned(&self) -> impl Iterator<Item = &Arc<Task>> {
-        self.unassigned
-            .iter()
-            .filter_map(|(_, task)| self.tasks.get(task))
+        self.services_waiting_for_nodes()
+            .flat_map(|service| self.tasks_of(service))
+            .filter(|task| task.is_unplaced())
     }
 
     /// The services that have such tasks, each once.
     pub fn services_waiting_for_nodes(&self) -> impl Iterator<Item = ServiceId> {
-        let next = |after: Option<ServiceId>| {
-            let last = after.map(|service| (service, TaskId::from_bits(u128::MAX)));
-            let from = last.map_or(Bound::Unbounded, Bound::Excluded);
-            let mut rest = self.unassigned.range((from, Bound::Unbounded));
-            rest.next().map(|(service, _)| *service)
-        };
-        std::iter::successors(next(None), move |service| next(Some(*service)))
+        self.tasks.services_waiting()
     }
 
     /// The services that have tasks on nodes that are drained.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::codec::{self, DecodeError};
 use super::{Cluster, Config, Network, Node, Service, State, Table, Task};
-use crate::spec::{ConfigId, NetworkId, NodeId, ServiceId, TaskId, Timestamp};
+use crate::spec::{ConfigId, NetworkId, NodeId, ServiceId, Timestamp};
 
 /// What a snapshot holds.
 #[derive(Serialize, Deserialize)]
@@ -34,7 +34,7 @@ impl State {
             nodes: self.nodes.values().cloned().collect(),
             services: self.services.values().cloned().collect(),
             departed: self.departed.values().cloned().collect(),
-            tasks: self.tasks.values().cloned().collect(),
+            tasks: self.tasks.iter().cloned().collect(),
             networks: self.networks.values().cloned().collect(),
             configs: self.configs.values().cloned().collect(),
         })
@@ -62,11 +62,7 @@ impl State {
                 .into_iter()
                 .map(|service| (service.id, service))
                 .collect::<Table<ServiceId, Service>>(),
-            tasks: stored
-                .tasks
-                .into_iter()
-                .map(|task| (task.id, task))
-                .collect::<Table<TaskId, Task>>(),
+            tasks: stored.tasks.into_iter().collect(),
             networks: stored
                 .networks
                 .into_iter()

@@ -27,6 +27,9 @@ impl Touched {
     }
 
     pub(super) fn service(&mut self, service: ServiceId, index: u64) {
+        if self.services.get(&service) == Some(&index) {
+            return;
+        }
         if let Some(before) = self.services.insert(service, index) {
             self.order.remove(&(before, service));
         }

@@ -133,7 +133,7 @@ impl State {
 
     pub(super) fn rebuild_usage(&mut self) {
         self.usage.clear();
-        let tasks: Vec<_> = self.tasks.values().cloned().collect();
+        let tasks: Vec<_> = self.tasks.iter().cloned().collect();
         for task in tasks {
             self.change_usage(&task, None, Share::of(&task));
         }

@@ -1,15 +1,16 @@
 //! Nodes: joining, leaving, and what is seen of them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Applied, check_version, not_found};
-use crate::spec::{Availability, Nanos, NodeId, NodeSpec, Role, ServiceId, Timestamp};
+use crate::spec::{Availability, Mode, Nanos, NodeId, NodeSpec, Role, ServiceId, Timestamp};
 use crate::state::command::{AddNode, NodeObservation, Reply};
 use crate::state::node::{NodeState, NodeStatus, RaftMember};
 use crate::state::object::Meta;
 use crate::state::rejected::{Kind, Rejected};
 use crate::state::task::{DesiredState, TaskState};
-use crate::state::{Node, State};
+use crate::state::{Node, Service, State};
 
 impl State {
     pub(super) fn add_node(&mut self, index: u64, at: Timestamp, add: AddNode) -> Applied {
@@ -42,7 +43,7 @@ impl State {
             self.drained.insert(node.id);
         }
         self.nodes.insert(add.id, Arc::new(node));
-        self.node_changed(index);
+        self.nodes_changed(index, &[add.id]);
         Ok(Reply::Written { version: index })
     }
 
@@ -80,7 +81,7 @@ impl State {
         } else {
             self.drained.remove(&id);
         }
-        self.node_changed(index);
+        self.nodes_changed(index, &[id]);
         Ok(Reply::Written { version: index })
     }
 
@@ -121,7 +122,7 @@ impl State {
         }
         self.nodes.remove(&id);
         self.drained.remove(&id);
-        self.node_changed(index);
+        self.nodes_changed(index, &[id]);
         Ok(Reply::Done)
     }
 
@@ -131,6 +132,7 @@ impl State {
         at: Timestamp,
         news: Vec<NodeObservation>,
     ) -> Applied {
+        let mut seen = Vec::with_capacity(news.len());
         for observation in news {
             let Some(node) = self.nodes.get_mut(&observation.node) else {
                 continue;
@@ -155,8 +157,9 @@ impl State {
                 node.addr = addr;
             }
             node.meta.write(index, at);
+            seen.push(observation.node);
         }
-        self.node_changed(index);
+        self.nodes_changed(index, &seen);
         Ok(Reply::Done)
     }
 
@@ -178,12 +181,27 @@ impl State {
         Ok(Reply::Written { version: index })
     }
 
-    /// A change of nodes can show in every service's placement.
-    fn node_changed(&mut self, index: u64) {
+    /// Lets those services look again to which a change of nodes can matter: they have tasks
+    /// there, or some that wait for a node or are to leave one, or want one on every node.
+    fn nodes_changed(&mut self, index: u64, nodes: &[NodeId]) {
         let networks = self.mesh_networks();
         self.settle_gateways(&networks);
-        let services: Vec<ServiceId> = self.services.keys().copied().collect();
-        for service in services {
+        let on_every_node =
+            |service: &Service| matches!(service.spec.mode, Mode::Global(_) | Mode::GlobalJob(_));
+        let concerned: BTreeSet<ServiceId> = nodes
+            .iter()
+            .flat_map(|node| self.tasks_on(*node))
+            .map(|task| task.service)
+            .chain(self.services_waiting_for_nodes())
+            .chain(self.services_leaving_nodes())
+            .chain(
+                self.services
+                    .values()
+                    .filter(|service| on_every_node(service))
+                    .map(|service| service.id),
+            )
+            .collect();
+        for service in concerned {
             self.touched.service(service, index);
         }
         self.touched.everything(index);

@@ -35,7 +35,7 @@ impl State {
                 old_desired,
                 new,
             } => {
-                self.tasks.contains_key(&old)
+                self.tasks.get(old).is_some()
                     && self.create_task(index, at, new)
                     && self.change_task(index, at, old, |task| {
                         task.desired = task.desired.max(old_desired)
@@ -88,14 +88,12 @@ impl State {
             .get(&new.service)
             .is_some_and(|service| service.specs.contains_key(&new.spec_version));
         let wanted = new.desired <= DesiredState::Running;
-        if !known || !wanted || self.tasks.contains_key(&new.id) {
+        if !known || !wanted || self.tasks.get(new.id).is_some() {
             return false;
         }
         let task = Task::new(new, Meta::new(index, at));
-        self.tasks_of_service.insert((task.service, task.id));
-        self.unassigned.insert((task.service, task.id));
         self.touched.service(task.service, index);
-        self.tasks.insert(task.id, Arc::new(task));
+        self.tasks.insert(Arc::new(task));
         true
     }
 
@@ -103,7 +101,7 @@ impl State {
         let takes = self.nodes.get(&node).is_some_and(|node| node.takes_tasks());
         let Some(task) = self
             .tasks
-            .get(&id)
+            .get(id)
             .filter(|task| task.is_unplaced() && takes)
         else {
             return false;
@@ -128,7 +126,6 @@ impl State {
                     && self.change_task(index, at, id, |task| task.waiting = waiting);
             }
         };
-        self.tasks_on_node.insert((node, id));
         self.change_task(index, at, id, |task| {
             task.node = Some(node);
             task.attachments = attachments;
@@ -208,31 +205,25 @@ impl State {
         id: TaskId,
         change: impl FnOnce(&mut Task),
     ) -> bool {
-        let Some(task) = self.tasks.get_mut(&id) else {
+        let changed = self.tasks.change(id, |task| {
+            let before = (task.has_ended(), Share::of(task));
+            change(task);
+            settle(task, at);
+            task.meta.write(index, at);
+            before
+        });
+        let Some(((had_ended, had), task)) = changed else {
             return false;
         };
-        let task = Arc::make_mut(task);
-        let (had_ended, had) = (task.has_ended(), Share::of(task));
-        change(task);
-        if task.node.is_none() && !task.is_wanted() && !task.has_ended() {
-            // No node will ever report the end of what no node was given.
-            task.status.state = TaskState::Shutdown;
-            task.status.at = at;
-            task.status.applied_at = at;
-            task.status.message = "shut down before it was placed".to_owned();
-        }
-        if !task.is_wanted() || task.has_ended() {
-            task.waiting = None;
-        }
-        task.meta.write(index, at);
-        let task = task.clone();
-        if !task.is_unplaced() {
-            self.unassigned.remove(&(task.service, id));
-        }
-        self.change_usage(&task, had, Share::of(&task));
+        let has = Share::of(task);
         self.touched.service(task.service, index);
-        if task.has_ended() && !had_ended {
-            self.release_task(index, &task);
+        let ends = task.has_ended() && !had_ended;
+        if ends || had != has {
+            let task = task.clone();
+            self.change_usage(&task, had, has);
+            if ends {
+                self.release_task(index, &task);
+            }
         }
         true
     }
@@ -265,17 +256,12 @@ impl State {
     }
 
     pub(in crate::state) fn delete_task(&mut self, index: u64, id: TaskId) -> bool {
-        let Some(task) = self.tasks.remove(&id) else {
+        let Some(task) = self.tasks.remove(id) else {
             return false;
         };
         if !task.has_ended() {
             self.change_usage(&task, Share::of(&task), None);
             self.release_task(index, &task);
-        }
-        self.tasks_of_service.remove(&(task.service, id));
-        self.unassigned.remove(&(task.service, id));
-        if let Some(node) = task.node {
-            self.tasks_on_node.remove(&(node, id));
         }
         if let Some(service) = self.services.get(&task.service) {
             let current = service.spec_version == task.spec_version;
@@ -297,22 +283,7 @@ impl State {
     /// Fills the indexes from the tables, as after reading a snapshot.
     pub(in crate::state) fn rebuild_indexes(&mut self) {
         let index = self.index;
-        self.tasks_of_service = self
-            .tasks
-            .values()
-            .map(|task| (task.service, task.id))
-            .collect();
-        self.tasks_on_node = self
-            .tasks
-            .values()
-            .filter_map(|task| Some((task.node?, task.id)))
-            .collect();
-        self.unassigned = self
-            .tasks
-            .values()
-            .filter(|task| task.is_unplaced())
-            .map(|task| (task.service, task.id))
-            .collect();
+        self.tasks = self.tasks.iter().cloned().collect();
         self.drained = self
             .nodes
             .values()
@@ -339,12 +310,26 @@ impl State {
             .services
             .keys()
             .copied()
-            .chain(self.tasks.values().map(|task| task.service))
+            .chain(self.tasks.services())
             .collect();
         for service in services {
             self.touched.service(service, index);
         }
         self.touched.everything(index);
+    }
+}
+
+/// What follows for a task from what it has become.
+fn settle(task: &mut Task, at: Timestamp) {
+    if task.node.is_none() && !task.is_wanted() && !task.has_ended() {
+        // No node will ever report the end of what no node was given.
+        task.status.state = TaskState::Shutdown;
+        task.status.at = at;
+        task.status.applied_at = at;
+        task.status.message = "shut down before it was placed".to_owned();
+    }
+    if !task.is_wanted() || task.has_ended() {
+        task.waiting = None;
     }
 }
 

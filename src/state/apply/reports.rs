@@ -14,7 +14,7 @@ impl State {
         reports: Vec<TaskReport>,
     ) -> Applied {
         for report in reports {
-            let news = self.tasks.get(&report.task).is_some_and(|task| {
+            let news = self.tasks.get(report.task).is_some_and(|task| {
                 task.node == Some(report.node)
                     && (report.state > task.status.state
                         || (report.state == task.status.state && differs(task, &report)))

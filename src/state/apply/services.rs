@@ -122,10 +122,7 @@ impl State {
         }
         let tasks: Vec<_> = self.tasks_of(id).map(|task| task.id).collect();
         for task in tasks {
-            let never_ran = self
-                .tasks
-                .get(&task)
-                .is_some_and(|task| task.node.is_none());
+            let never_ran = self.tasks.get(task).is_some_and(|task| task.node.is_none());
             if never_ran {
                 self.delete_task(index, task);
             } else {

@@ -581,7 +581,9 @@ fn check_finds_what_is_wrong() {
         !check(&state).is_empty()
     };
     assert!(broken(&|state| {
-        state.unassigned.insert((service(1), task(1)));
+        let at = crate::state::Meta::new(1, Timestamp(1));
+        let stray = crate::state::Task::new(new_task(state, 9, 9, 1), at);
+        state.tasks.insert(std::sync::Arc::new(stray));
     }));
     assert!(broken(&|state| {
         state.usage.clear();
@@ -597,7 +599,7 @@ fn check_finds_what_is_wrong() {
         std::sync::Arc::make_mut(service).specs.clear();
     }));
     assert!(broken(&|state| {
-        state.tasks.clear();
+        state.tasks = super::super::tasks::Tasks::default();
         state.rebuild_indexes();
     }));
     assert!(broken(&|state| {
