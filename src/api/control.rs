@@ -6,9 +6,10 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::wire::planning::{Explanation, Rehearsal};
 use crate::spec::network::Subnet;
-use crate::spec::{Availability, ClusterId, ClusterSpec, NodeId, Role, Timestamp};
-use crate::state::{Op, Reply, State};
+use crate::spec::{Availability, ClusterId, ClusterSpec, NodeId, Role, ServiceId, Timestamp};
+use crate::state::{Op, Rejected, Reply, Service, State};
 
 /// The daemon as the API sees it.
 #[async_trait]
@@ -46,6 +47,17 @@ pub trait Control: Send + Sync + std::fmt::Debug + 'static {
 
     /// The wall clock.
     fn now(&self) -> Timestamp;
+
+    /// Why a service's tasks wait, and what would let them run.
+    fn explain(&self, state: &State, service: &Service) -> Explanation;
+
+    /// What a change of a service would do, by its id and name. Nothing is done.
+    fn rehearse(
+        &self,
+        state: &State,
+        op: Op,
+        service: (ServiceId, &str),
+    ) -> Result<Rehearsal, Rejected>;
 
     /// Leadership and membership as this manager sees them now; works without a quorum.
     fn consensus(&self) -> Consensus;

@@ -10,7 +10,9 @@ use super::error::ApiError;
 /// case (`HealthCheck`, `healthcheck`) is taken for the one in this list.
 const KEYS: &[&str] = &[
     "AdvertiseAddr",
+    "Affinities",
     "Aliases",
+    "AntiAffinities",
     "Architecture",
     "Args",
     "Attachable",
@@ -139,6 +141,8 @@ const KEYS: &[&str] = &[
     "StartPeriod",
     "StopGracePeriod",
     "StopSignal",
+    "Strategy",
+    "Strength",
     "Subnet",
     "SubnetSize",
     "Swarmr",
@@ -153,6 +157,7 @@ const KEYS: &[&str] = &[
     "Test",
     "Timeout",
     "TmpfsOptions",
+    "Topology",
     "TotalCompletions",
     "Type",
     "Ulimits",

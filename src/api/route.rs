@@ -56,6 +56,9 @@ pub(super) enum Route {
     SecretOne(String),
 
     Status,
+    ServiceExplain(String),
+    /// `None` for a service that there is not yet.
+    ServicePlan(Option<String>),
 
     /// The local engine's.
     Engine,
@@ -81,6 +84,13 @@ pub(super) fn route(method: &Method, path: &str) -> Route {
         (method, ["configs", rest @ ..]) => configs(method, rest),
         (method, ["secrets", rest @ ..]) => secrets(method, rest),
         ("GET", ["swarmr", "v1", "status"]) => Route::Status,
+        ("GET", ["swarmr", "v1", "services", name, "explain"]) => {
+            Route::ServiceExplain((*name).to_owned())
+        }
+        ("POST", ["swarmr", "v1", "services", "plan"]) => Route::ServicePlan(None),
+        ("POST", ["swarmr", "v1", "services", name, "plan"]) => {
+            Route::ServicePlan(Some((*name).to_owned()))
+        }
         (_, [] | ["swarmr", ..]) => Route::Unknown,
         _ => Route::Engine,
     }
@@ -196,6 +206,21 @@ mod tests {
             ),
             (Method::GET, "/swarmr/v1/nothing", Route::Unknown),
             (Method::GET, "/swarmr/v1/status", Route::Status),
+            (
+                Method::GET,
+                "/swarmr/v1/services/web/explain",
+                Route::ServiceExplain("web".to_owned()),
+            ),
+            (
+                Method::POST,
+                "/swarmr/v1/services/web/plan",
+                Route::ServicePlan(Some("web".to_owned())),
+            ),
+            (
+                Method::POST,
+                "/swarmr/v1/services/plan",
+                Route::ServicePlan(None),
+            ),
             (Method::GET, "/", Route::Unknown),
             (Method::GET, "/no/such/page", Route::Engine),
         ] {

@@ -334,6 +334,8 @@ async fn dispatch(api: &Api, request: Request<Incoming>) -> Answer {
         Route::SecretList => configs::list_secrets(api).await,
         Route::SecretCreate => configs::create_secret(api).await,
         Route::SecretOne(name) => configs::no_secret(api, &name).await,
+        Route::ServiceExplain(name) => services::explain(api, &name).await,
+        Route::ServicePlan(name) => services::plan(api, &asked, name.as_deref()).await,
         Route::Status => reply::ok(&status::now(api).await),
         Route::Engine | Route::Unknown => Err(ApiError::page_not_found()),
     }

@@ -41,21 +41,51 @@ pub(super) async fn list(api: &Api, asked: &Asked) -> Answer {
 
 pub(super) async fn create(api: &Api, asked: &Asked) -> Answer {
     let warnings = credential_warnings(&asked.headers);
-    let mut spec = admit::service(admit::with_name(&asked.body, || {
-        names::generated(api.control.fresh_id())
-    })?)?;
-    resolve_networks(api, &mut spec).await?;
-    let id = ServiceId::from_bits(api.control.fresh_id());
-    api.propose(Op::CreateService {
-        id,
-        spec: Box::new(spec),
-    })
-    .await?;
+    let (id, spec) = new_service(api, asked).await?;
+    api.propose(Op::CreateService { id, spec }).await?;
     let created = Created {
         id: id.to_string(),
         warnings,
     };
     reply::json(StatusCode::CREATED, &created)
+}
+
+async fn new_service(api: &Api, asked: &Asked) -> Result<(ServiceId, Box<ServiceSpec>), ApiError> {
+    let mut spec = admit::service(admit::with_name(&asked.body, || {
+        names::generated(api.control.fresh_id())
+    })?)?;
+    resolve_networks(api, &mut spec).await?;
+    let id = ServiceId::from_bits(api.control.fresh_id());
+    Ok((id, Box::new(spec)))
+}
+
+/// Why a service's tasks wait.
+pub(super) async fn explain(api: &Api, name: &str) -> Answer {
+    let state = api.read().await?;
+    let service = state.find_service(name)?;
+    reply::ok(&api.control.explain(&state, service))
+}
+
+/// What an update, or without a name a creation, would do. Nothing is done.
+pub(super) async fn plan(api: &Api, asked: &Asked, name: Option<&str>) -> Answer {
+    let state = api.read().await?;
+    let (id, name, op) = match name {
+        None => {
+            let (id, spec) = new_service(api, asked).await?;
+            (id, spec.name.clone(), Op::CreateService { id, spec })
+        }
+        Some(name) => {
+            let service = state.find_service(name)?.clone();
+            let op = Op::UpdateService {
+                id: service.id,
+                version: service.meta.version,
+                change: Box::new(change(api, asked, &service).await?),
+            };
+            (service.id, service.name().to_owned(), op)
+        }
+    };
+    let rehearsal = api.control.rehearse(&state, op, (id, &name))?;
+    reply::ok(&rehearsal)
 }
 
 pub(super) async fn inspect(api: &Api, asked: &Asked, name: &str) -> Answer {
@@ -70,15 +100,6 @@ pub(super) async fn inspect(api: &Api, asked: &Asked, name: &str) -> Answer {
 
 pub(super) async fn update(api: &Api, asked: &Asked, name: &str) -> Answer {
     let version = asked.query.version("service")?;
-    let roll_back = match asked.query.get("rollback").unwrap_or_default() {
-        "" => false,
-        "previous" => true,
-        other => {
-            return Err(ApiError::bad_request(format!(
-                "invalid rollback option: got {other:?}, want previous"
-            )));
-        }
-    };
     let auth_from = asked.query.get("registryAuthFrom").unwrap_or_default();
     if !matches!(auth_from, "" | "spec" | "previous-spec") {
         return Err(ApiError::bad_request(format!(
@@ -87,15 +108,7 @@ pub(super) async fn update(api: &Api, asked: &Asked, name: &str) -> Answer {
     }
     let warnings = credential_warnings(&asked.headers);
     let service = api.read().await?.find_service(name)?.clone();
-    let change = if roll_back {
-        ServiceChange::RollBack
-    } else {
-        let mut spec = admit::service(lenient::parse(&asked.body)?)?;
-        resolve_networks(api, &mut spec).await?;
-        // A client that knows Docker's fields only has lost ours on the way.
-        spec.swarmr = spec.swarmr.or_else(|| service.spec.swarmr.clone());
-        ServiceChange::Spec(spec)
-    };
+    let change = change(api, asked, &service).await?;
     api.propose(Op::UpdateService {
         id: service.id,
         version,
@@ -105,6 +118,24 @@ pub(super) async fn update(api: &Api, asked: &Asked, name: &str) -> Answer {
     reply::ok(&ServiceUpdated {
         warnings: (!warnings.is_empty()).then_some(warnings),
     })
+}
+
+/// What a request asks for: another spec, or to roll back.
+async fn change(api: &Api, asked: &Asked, service: &Service) -> Result<ServiceChange, ApiError> {
+    match asked.query.get("rollback").unwrap_or_default() {
+        "" => {}
+        "previous" => return Ok(ServiceChange::RollBack),
+        other => {
+            return Err(ApiError::bad_request(format!(
+                "invalid rollback option: got {other:?}, want previous"
+            )));
+        }
+    }
+    let mut spec = admit::service(lenient::parse(&asked.body)?)?;
+    resolve_networks(api, &mut spec).await?;
+    // A client that knows Docker's fields only has lost ours on the way.
+    spec.swarmr = spec.swarmr.or_else(|| service.spec.swarmr.clone());
+    Ok(ServiceChange::Spec(spec))
 }
 
 pub(super) async fn remove(api: &Api, name: &str) -> Answer {

@@ -2,6 +2,7 @@
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+use crate::spec::extension::Strategy;
 use crate::spec::policy::RestartCondition;
 use crate::spec::service::EndpointMode;
 use crate::spec::{Availability, FailureAction, Role, UpdateOrder};
@@ -36,6 +37,10 @@ pub(crate) fn update_order() -> impl TypedValueParser<Value = UpdateOrder> {
         ("stop-first", UpdateOrder::StopFirst),
         ("start-first", UpdateOrder::StartFirst),
     ])
+}
+
+pub(crate) fn strategy() -> impl TypedValueParser<Value = Strategy> {
+    words(&[("spread", Strategy::Spread), ("binpack", Strategy::Binpack)])
 }
 
 pub(crate) fn update_failure_action() -> impl TypedValueParser<Value = FailureAction> {

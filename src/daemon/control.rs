@@ -6,14 +6,15 @@ use async_trait::async_trait;
 use swarmr_net::identity::{Ca, Token};
 use tokio::sync::watch;
 
-use super::{Daemon, lifecycle};
+use super::{Daemon, lifecycle, planning};
 use crate::api::control::{
     Consensus, Control, InitRequest, JoinRequest, LifecycleError, ProposeError, Standing,
     Unavailable,
 };
+use crate::api::wire::planning::{Explanation, Rehearsal};
 use crate::manager::Manager;
-use crate::spec::{NodeId, Role, Timestamp};
-use crate::state::{Op, Reply, State};
+use crate::spec::{NodeId, Role, ServiceId, Timestamp};
+use crate::state::{Op, Rejected, Reply, Service, State};
 
 /// A voter that the leader has not heard of for this long is shown as unreachable.
 const UNREACHABLE_AFTER: std::time::Duration = std::time::Duration::from_secs(2);
@@ -104,6 +105,19 @@ impl Control for Daemon {
 
     fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    fn explain(&self, state: &State, service: &Service) -> Explanation {
+        planning::explain(state, service, self.now())
+    }
+
+    fn rehearse(
+        &self,
+        state: &State,
+        op: Op,
+        service: (ServiceId, &str),
+    ) -> Result<Rehearsal, Rejected> {
+        planning::rehearse(state, op, service, self.now())
     }
 
     fn consensus(&self) -> Consensus {

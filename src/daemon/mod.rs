@@ -13,6 +13,7 @@ mod lifecycle;
 mod logging;
 mod node;
 mod options;
+pub mod planning;
 mod role;
 mod socket;
 

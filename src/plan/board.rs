@@ -3,9 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::spec::{NetworkId, NodeId};
-use crate::state::claims::Claims;
-use crate::state::usage::Reserved;
+use crate::spec::{NetworkId, NodeId, ServiceId};
 use crate::state::{State, Task, Usage};
 
 #[derive(Debug)]
@@ -13,6 +11,8 @@ pub(super) struct Board<'a> {
     state: &'a State,
     /// Usage of the nodes that the pass has put tasks on or taken some from.
     usage: BTreeMap<NodeId, Usage>,
+    /// Nodes that tasks of each service were put on.
+    placed: BTreeMap<ServiceId, Vec<NodeId>>,
     /// Addresses given away.
     taken: BTreeMap<NetworkId, u64>,
     /// Nodes that have come to take part in a network.
@@ -24,6 +24,7 @@ impl<'a> Board<'a> {
         Self {
             state,
             usage: BTreeMap::new(),
+            placed: BTreeMap::new(),
             taken: BTreeMap::new(),
             joined: BTreeSet::new(),
         }
@@ -36,19 +37,20 @@ impl<'a> Board<'a> {
     }
 
     /// A task was put on a node.
-    pub(super) fn take(
-        &mut self,
-        node: NodeId,
-        reserved: &Reserved,
-        claims: Option<&Claims>,
-        networks: &[NetworkId],
-    ) {
+    pub(super) fn take(&mut self, node: NodeId, task: &Task, networks: &[NetworkId]) {
         for network in networks {
             let needed = self.needed_by(*network, node);
             *self.taken.entry(*network).or_default() += needed;
             self.joined.insert((*network, node));
         }
-        self.usage_mut(node).add(reserved, claims, true);
+        self.placed.entry(task.service).or_default().push(node);
+        self.usage_mut(node)
+            .add(&task.reserved, task.claims.as_deref(), true);
+    }
+
+    /// The nodes that the pass has put tasks of a service on.
+    pub(super) fn placed(&self, service: ServiceId) -> impl Iterator<Item = NodeId> {
+        self.placed.get(&service).into_iter().flatten().copied()
     }
 
     /// A task was taken from a node.

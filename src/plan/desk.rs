@@ -10,7 +10,7 @@ use super::wait::Wait;
 use super::{Look, board::Board};
 use crate::spec::id::Ids;
 use crate::spec::{NodeId, RestartPolicy, ServiceId, ServiceSpec, TaskId, Timestamp};
-use crate::state::claims::Ask;
+use crate::state::claims::{Ask, Claims};
 use crate::state::command::NewTask;
 use crate::state::object::Meta;
 use crate::state::service::Rollout;
@@ -255,17 +255,9 @@ impl<'a> Desk<'a> {
         task.reserved = Reserved::of(spec);
         task.status.state = TaskState::Assigned;
         task.waiting = None;
-        task.claims = self
-            .state
-            .node(node)
-            .and_then(|found| {
-                let taken = &board.usage(node).taken;
-                Ask::of(spec).claim(&found.description, taken).ok()
-            })
-            .filter(|claims| !claims.is_empty())
-            .map(Box::new);
+        task.claims = claims_on(self.state, node, spec, board);
         let networks = self.state.networks_of(spec);
-        board.take(node, &task.reserved, task.claims.as_deref(), &networks);
+        board.take(node, &task, &networks);
         self.tasks.insert(id, Arc::new(task));
         self.changes.push(Change::Assign { task: id, node });
     }
@@ -377,6 +369,22 @@ pub(super) struct Successor {
     pub(super) in_rollout: bool,
     pub(super) in_move: bool,
     pub(super) restarts: Restarts,
+}
+
+/// What the task will be given there, as the state gives it out.
+fn claims_on(
+    state: &State,
+    node: NodeId,
+    spec: &ServiceSpec,
+    board: &Board<'_>,
+) -> Option<Box<Claims>> {
+    let ask = Ask::of(spec);
+    if ask.is_empty() {
+        return None;
+    }
+    let description = &state.node(node)?.description;
+    let claims = ask.claim(description, &board.usage(node).taken).ok()?;
+    Some(Box::new(claims))
 }
 
 /// A sequence of ids of its own for each service and state, so that what a pass decides for one

@@ -14,15 +14,15 @@ use crate::state::{Node, Usage};
 /// What a spec asks of a node, made ready for many nodes.
 #[derive(Debug)]
 pub(super) struct Needs<'a> {
-    reserved: Reserved,
+    pub(super) reserved: Reserved,
     /// Generic resources and devices.
-    ask: Ask<'a>,
-    plugins: Plugins<'a>,
-    /// `None` for one that cannot be read: no node meets it.
-    constraints: Vec<Option<Constraint>>,
-    platforms: &'a [Platform],
+    pub(super) ask: Ask<'a>,
+    pub(super) plugins: Plugins<'a>,
+    /// As written, and `None` for one that cannot be read: no node meets it.
+    constraints: Vec<(&'a str, Option<Constraint>)>,
+    pub(super) platforms: &'a [Platform],
     /// Tasks of the service on one node at most; 0 is no limit.
-    max_replicas: u64,
+    pub(super) max_replicas: u64,
 }
 
 impl<'a> Needs<'a> {
@@ -36,7 +36,7 @@ impl<'a> Needs<'a> {
             constraints: placement
                 .iter()
                 .flat_map(|placement| &placement.constraints)
-                .map(|text| text.parse().ok())
+                .map(|text| (text.as_str(), text.parse().ok()))
                 .collect(),
             platforms: placement.map_or(&[], |placement| &placement.platforms),
             max_replicas: placement.map_or(0, |placement| placement.max_replicas),
@@ -97,9 +97,14 @@ impl<'a> Needs<'a> {
     }
 
     fn meets_constraints(&self, node: &Node) -> bool {
-        if self.constraints.is_empty() {
-            return true;
-        }
+        self.constraints.is_empty() || self.unmet_constraints(node).next().is_none()
+    }
+
+    /// The constraints that a node does not meet, as they were written.
+    pub(super) fn unmet_constraints<'b>(
+        &'b self,
+        node: &'b Node,
+    ) -> impl Iterator<Item = &'a str> + 'b {
         let facts = NodeFacts {
             id: node.id,
             hostname: &node.description.hostname,
@@ -110,14 +115,15 @@ impl<'a> Needs<'a> {
             labels: &node.spec.labels,
             engine_labels: &node.description.engine_labels,
         };
-        self.constraints.iter().all(|constraint| {
+        let unmet = self.constraints.iter().filter(move |(_, constraint)| {
             constraint
                 .as_ref()
-                .is_some_and(|constraint| constraint.holds(&facts))
-        })
+                .is_none_or(|constraint| !constraint.holds(&facts))
+        });
+        unmet.map(|(text, _)| *text)
     }
 
-    fn runs_on(&self, node: &Node) -> bool {
+    pub(super) fn runs_on(&self, node: &Node) -> bool {
         let description = &node.description;
         self.platforms.is_empty()
             || self

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use super::board::Board;
 use super::desk::Desk;
 use super::filters::Needs;
-use super::spread::{Candidate, Rank, Tree};
-use crate::spec::service::SpreadOver;
+use super::neighbours::{Neighbours, value_of};
+use super::room;
+use super::spread::{Candidate, Marks, Rank, Tree};
+use crate::spec::extension::Strategy;
+use crate::spec::topology::Topology;
 use crate::spec::{Nanos, NetworkId, NodeId, ServiceSpec};
 use crate::state::task::{NodeRejection, Slot, TaskState, Waiting};
-use crate::state::{Node, Task};
+use crate::state::{Node, Task, Usage};
 
 /// Failures of a spec on a node count against it from this many on,
 const FAILURES: u64 = 5;
@@ -42,14 +45,19 @@ pub(super) fn place(desk: &mut Desk<'_>, board: &mut Board<'_>) {
 /// Places a task that can be on one node only.
 fn place_on(desk: &mut Desk<'_>, board: &mut Board<'_>, task: &Task, node: NodeId) {
     let spec = desk.placing_spec_of(task);
+    let (needs, neighbours) = (Needs::of(spec), Neighbours::of(desk, board, spec));
     let own = tally(desk, task.spec_version, node).own;
     let rejection = match desk.state.node(node) {
-        Some(node) => Needs::of(spec).reject(node, board.usage(node.id), own),
+        Some(node) => needs
+            .reject(node, board.usage(node.id), own)
+            .or_else(|| neighbours.reject(node)),
         None => Some(NodeRejection::NotAvailable),
     };
     let networks = desk.state.networks_of(spec);
     if let Some(rejection) = rejection {
-        desk.hold(task.id, Waiting::NoSuitableNode(vec![(rejection, 1)]));
+        let waiting = Waiting::NoSuitableNode(vec![(rejection, 1)]);
+        let waiting = room::make(desk, board, (&needs, &neighbours), task, waiting);
+        desk.hold(task.id, waiting);
     } else if let Some(network) = board.exhausted_for(&networks, node) {
         desk.hold(task.id, Waiting::AddressesExhausted(network));
     } else {
@@ -69,7 +77,11 @@ fn place_group(desk: &mut Desk<'_>, board: &mut Board<'_>, tasks: &[Arc<Task>]) 
                 desk.assign(task.id, node, board);
                 field.placed(board, candidate);
             }
-            Err(waiting) => desk.hold(task.id, waiting),
+            Err(waiting) => {
+                let filters = (&field.needs, &field.neighbours);
+                let waiting = room::make(desk, board, filters, task, waiting);
+                desk.hold(task.id, waiting);
+            }
         }
     }
 }
@@ -92,8 +104,12 @@ pub(super) fn node_for(
 #[derive(Debug)]
 struct Field<'a> {
     needs: Needs<'a>,
+    neighbours: Neighbours<'a>,
+    strategy: Strategy,
     nodes: Vec<(&'a Arc<Node>, Tally)>,
     tree: Tree,
+    /// The ranks of those in the tree; kept only where placing one task can change all others'.
+    ranks: Vec<Option<Rank>>,
     rejected: BTreeMap<NodeRejection, u64>,
     exhausted: Option<NetworkId>,
 }
@@ -104,19 +120,28 @@ impl<'a> Field<'a> {
         let tallies = tallies(desk, spec_version);
         let mut field = Self {
             needs: Needs::of(spec),
+            neighbours: Neighbours::of(desk, board, spec),
+            strategy: spec
+                .swarmr
+                .as_ref()
+                .map_or(Strategy::Spread, |extension| extension.strategy),
             nodes: Vec::new(),
             tree: Tree::new(),
+            ranks: Vec::new(),
             rejected: BTreeMap::new(),
             exhausted: None,
         };
         for node in desk.state.nodes() {
             let tally = tallies.get(&node.id).copied().unwrap_or_default();
-            let labels: Vec<&str> = levels.iter().map(|level| level.of(node)).collect();
-            let usage = board.usage(node.id);
-            let rejection = field.needs.reject(node, usage, tally.own);
-            let rank = match rejection {
-                None => Some(tally.rank(usage.active)),
-                Some(rejection) => {
+            // Nodes without the label are a branch of their own.
+            let labels: Vec<_> = levels
+                .iter()
+                .map(|level| value_of(*level, node).unwrap_or_default())
+                .collect();
+            let labels: Vec<&str> = labels.iter().map(AsRef::as_ref).collect();
+            let rank = match field.judge(board, node, tally) {
+                Ok(rank) => Some(rank),
+                Err(rejection) => {
                     field.reject(rejection);
                     None
                 }
@@ -129,8 +154,29 @@ impl<'a> Field<'a> {
             };
             field.tree.add(&labels, stays, rank);
             field.nodes.push((node, tally));
+            if field.neighbours.change() {
+                field.ranks.push(rank);
+            }
         }
         field
+    }
+
+    /// How good a node is for the next task, or why it takes none.
+    fn judge(&self, board: &Board<'_>, node: &Node, tally: Tally) -> Result<Rank, NodeRejection> {
+        let usage = board.usage(node.id);
+        if let Some(rejection) = self.needs.reject(node, usage, tally.own) {
+            return Err(rejection);
+        }
+        if self.neighbours.is_empty() {
+            return Ok(tally.marks(node, usage, 0).rank(self.strategy));
+        }
+        match self.neighbours.reject(node) {
+            Some(rejection) => Err(rejection),
+            None => {
+                let dislike = self.neighbours.dislike(node);
+                Ok(tally.marks(node, usage, dislike).rank(self.strategy))
+            }
+        }
     }
 
     /// The best node, taken out of the field, or why there is none.
@@ -162,11 +208,42 @@ impl<'a> Field<'a> {
         tally.own += 1;
         tally.counted += 1;
         let (node, tally) = (*node, *tally);
-        let usage = board.usage(node.id);
         self.tree.count(candidate, 1);
-        match self.needs.reject(node, usage, tally.own) {
-            None => self.tree.put(candidate, tally.rank(usage.active)),
-            Some(rejection) => self.reject(rejection),
+        if self.neighbours.change() {
+            self.neighbours.placed(node);
+            self.ranks[candidate] = None;
+            self.refresh(board, candidate);
+        } else {
+            match self.judge(board, node, tally) {
+                Ok(rank) => self.tree.put(candidate, rank),
+                Err(rejection) => self.reject(rejection),
+            }
+        }
+    }
+
+    /// Judges those nodes anew on which the rules may say something else now.
+    fn refresh(&mut self, board: &Board<'_>, placed: Candidate) {
+        let (on, _) = self.nodes[placed];
+        for candidate in 0..self.nodes.len() {
+            let (node, tally) = self.nodes[candidate];
+            let had = self.ranks[candidate];
+            let concerned = candidate == placed || had.is_some();
+            if !concerned || !self.neighbours.tells_on(on, node) && candidate != placed {
+                continue;
+            }
+            if let Some(rank) = had {
+                self.tree.remove(candidate, rank);
+            }
+            self.ranks[candidate] = match self.judge(board, node, tally) {
+                Ok(rank) => {
+                    self.tree.put(candidate, rank);
+                    Some(rank)
+                }
+                Err(rejection) => {
+                    self.reject(rejection);
+                    None
+                }
+            };
         }
     }
 
@@ -198,16 +275,17 @@ struct Tally {
 }
 
 impl Tally {
-    /// `active` is what the board counts on the node.
-    const fn rank(self, active: u64) -> Rank {
-        Rank {
+    fn marks(self, node: &Node, usage: &Usage, dislike: i64) -> Marks {
+        Marks {
             failures: if self.failures >= FAILURES {
                 self.failures
             } else {
                 0
             },
+            dislike,
             own: self.own,
-            others: active.saturating_sub(self.counted),
+            others: usage.active.saturating_sub(self.counted),
+            free: free_share(node, usage),
         }
     }
 
@@ -236,7 +314,7 @@ fn is_counted(desk: &Desk<'_>, task: &Task) -> bool {
 }
 
 /// Start-first: a newer task of the slot is there already.
-fn is_on_its_way_out(desk: &Desk<'_>, task: &Task) -> bool {
+pub(super) fn is_on_its_way_out(desk: &Desk<'_>, task: &Task) -> bool {
     desk.in_slot(task.slot)
         .rev()
         .take_while(|newer| newer.id != task.id)
@@ -254,6 +332,7 @@ fn tallies(desk: &Desk<'_>, spec_version: u64) -> BTreeMap<NodeId, Tally> {
     tallies
 }
 
+/// What there is on the one node of a global service's slot.
 fn tally(desk: &Desk<'_>, spec_version: u64, node: NodeId) -> Tally {
     let mut tally = Tally::default();
     for task in desk.in_slot(Slot::Node(node)) {
@@ -264,44 +343,39 @@ fn tally(desk: &Desk<'_>, spec_version: u64, node: NodeId) -> Tally {
     tally
 }
 
-/// One level of placement preferences.
-#[derive(Debug)]
-enum Level<'a> {
-    NodeLabel(&'a str),
-    EngineLabel(&'a str),
+/// The service's tasks that count against the limit per node, by node.
+pub(super) fn own_by_node(desk: &Desk<'_>) -> BTreeMap<NodeId, u64> {
+    let tallies = tallies(desk, desk.service.spec_version).into_iter();
+    tallies.map(|(node, tally)| (node, tally.own)).collect()
 }
 
-impl<'a> Level<'a> {
-    /// `None` for a descriptor that names no label; it divides nothing.
-    fn of_descriptor(spread: &'a SpreadOver) -> Option<Self> {
-        let descriptor = spread.spread_descriptor.as_str();
-        let label = |prefix: &str| {
-            descriptor
-                .get(..prefix.len())
-                .filter(|start| start.eq_ignore_ascii_case(prefix))
-                .map(|_| &descriptor[prefix.len()..])
-        };
-        label("node.labels.")
-            .map(Level::NodeLabel)
-            .or_else(|| label("engine.labels.").map(Level::EngineLabel))
+/// The service's tasks on a node that count against the limit per node.
+pub(super) fn own_on(desk: &Desk<'_>, node: NodeId) -> u64 {
+    let mut tally = Tally::default();
+    for task in desk.tasks().filter(|task| task.node == Some(node)) {
+        tally.count(desk, task, 0);
     }
-
-    /// A node's value; nodes without the label are a branch of their own.
-    fn of(&self, node: &'a Node) -> &'a str {
-        let value = match self {
-            Level::NodeLabel(label) => node.spec.labels.get(*label),
-            Level::EngineLabel(label) => node.description.engine_labels.get(*label),
-        };
-        value.map_or("", String::as_str)
-    }
+    tally.own
 }
 
-fn levels(spec: &ServiceSpec) -> Vec<Level<'_>> {
+/// The levels of placement preferences. A descriptor that names no label divides nothing.
+fn levels(spec: &ServiceSpec) -> Vec<Topology<'_>> {
     let placement = spec.task_template.placement.as_ref();
     placement
         .iter()
         .flat_map(|placement| &placement.preferences)
         .filter_map(|preference| preference.spread.as_ref())
-        .filter_map(Level::of_descriptor)
+        .filter_map(|spread| Topology::parse(&spread.spread_descriptor))
         .collect()
+}
+
+/// What of a node's CPUs and memory is left to reserve, each in parts of ten thousand.
+fn free_share(node: &Node, usage: &Usage) -> i64 {
+    const WHOLE: i64 = 10_000;
+    let share = |has: i64, used: i64| {
+        let left = has.saturating_sub(used).max(0);
+        left.saturating_mul(WHOLE).checked_div(has).unwrap_or(WHOLE)
+    };
+    let has = &node.description;
+    share(has.nano_cpus, usage.nano_cpus) + share(has.memory_bytes, usage.memory_bytes)
 }

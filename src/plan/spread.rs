@@ -6,15 +6,46 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::spec::extension::Strategy;
+
 /// How a node compares with others; the least is the best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
     /// Recent failures of the same spec there, as far as they count.
+    failures: u64,
+    /// How little the preferred affinities like it.
+    dislike: i64,
+    /// By the strategy.
+    keys: [i64; 3],
+}
+
+/// What a node is ranked by.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Marks {
     pub(super) failures: u64,
+    pub(super) dislike: i64,
     /// Wanted tasks of the same service.
     pub(super) own: u64,
     /// Wanted tasks of other services.
     pub(super) others: u64,
+    /// Share of CPUs and memory that is left to reserve.
+    pub(super) free: i64,
+}
+
+impl Marks {
+    pub(super) fn rank(self, strategy: Strategy) -> Rank {
+        let count = |tasks: u64| i64::try_from(tasks).unwrap_or(i64::MAX);
+        let (own, others) = (count(self.own), count(self.others));
+        Rank {
+            failures: self.failures,
+            dislike: self.dislike,
+            keys: match strategy {
+                Strategy::Spread => [own, others, -self.free],
+                // Where nothing is reserved, the node with the most tasks is the fullest.
+                Strategy::Binpack => [self.free, -own.saturating_add(others), 0],
+            },
+        }
+    }
 }
 
 /// A candidate, by the number under which it was added.
@@ -104,6 +135,23 @@ impl Tree {
         branch.ranked.insert((rank, candidate));
     }
 
+    /// Takes a candidate of that rank out.
+    pub(super) fn remove(&mut self, candidate: Candidate, rank: Rank) {
+        fn remove(branch: &mut Branch, path: &[usize], key: (Rank, Candidate)) {
+            let Some((child, rest)) = path.split_first() else {
+                branch.ranked.remove(&key);
+                return;
+            };
+            let below = &mut branch.children[*child];
+            remove(below, rest, key);
+            if !below.has_candidates() {
+                let tasks = below.tasks;
+                branch.open.remove(&(tasks, *child));
+            }
+        }
+        remove(&mut self.root, &self.paths[candidate], (rank, candidate));
+    }
+
     /// Counts tasks more on a candidate's node.
     pub(super) fn count(&mut self, candidate: Candidate, tasks: u64) {
         let mut branch = &mut self.root;
@@ -123,11 +171,11 @@ mod tests {
     use super::*;
 
     fn rank(own: u64) -> Rank {
-        Rank {
-            failures: 0,
+        let marks = Marks {
             own,
-            others: 0,
-        }
+            ..Marks::default()
+        };
+        marks.rank(Strategy::Spread)
     }
 
     /// Places `tasks` tasks on nodes of these labels; how many each node got.
@@ -188,13 +236,42 @@ mod tests {
         tree.add(
             &[],
             0,
-            Some(Rank {
-                failures: 5,
-                own: 0,
-                others: 0,
-            }),
+            Some(
+                Marks {
+                    failures: 5,
+                    ..Marks::default()
+                }
+                .rank(Strategy::Spread),
+            ),
         );
         let busy = tree.add(&[], 3, Some(rank(3)));
         assert_eq!(tree.pop(), Some(busy));
+    }
+
+    #[test]
+    fn what_is_taken_out_is_found_no_more() {
+        let mut tree = Tree::new();
+        let first = tree.add(&["a"], 0, Some(rank(0)));
+        let second = tree.add(&["b"], 0, Some(rank(1)));
+        tree.remove(first, rank(0));
+        assert_eq!(tree.pop(), Some(second));
+        assert_eq!(tree.pop(), None);
+    }
+
+    #[test]
+    fn strategies_differ_in_what_they_rank_by() {
+        let empty = Marks {
+            free: 20_000,
+            ..Marks::default()
+        };
+        let half = Marks {
+            free: 10_000,
+            others: 1,
+            ..Marks::default()
+        };
+        assert!(empty.rank(Strategy::Spread) < half.rank(Strategy::Spread));
+        assert!(half.rank(Strategy::Binpack) < empty.rank(Strategy::Binpack));
+        let small = Marks { others: 0, ..half };
+        assert!(empty.rank(Strategy::Spread) < small.rank(Strategy::Spread));
     }
 }

@@ -21,6 +21,7 @@ pub mod parse;
 pub mod policy;
 pub mod service;
 pub mod time;
+pub mod topology;
 pub mod validate;
 
 pub use cluster::ClusterSpec;

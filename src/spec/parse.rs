@@ -2,6 +2,7 @@
 //!
 //! Every refusal names what was asked for, what was got and what is allowed. Layer: pure.
 
+mod affinity;
 mod device;
 mod generic;
 mod mount;
@@ -9,6 +10,7 @@ mod pairs;
 mod port;
 mod quantity;
 
+pub use affinity::affinity;
 pub use device::{device, device_kind, gpus, is_permissions};
 pub use generic::{generic_resource, node_resource};
 pub use mount::mount;

@@ -69,6 +69,8 @@ pub struct State {
     /// Indexes: rebuilt from the tables above, never stored.
     /// Nodes that are drained.
     drained: OrdSet<NodeId>,
+    /// Services with rules that keep others away from their tasks.
+    keeping_apart: OrdSet<ServiceId>,
     /// What tasks take up of their nodes; nodes without tasks are not in it.
     usage: OrdMap<NodeId, Usage>,
     service_names: OrdMap<String, ServiceId>,
@@ -155,6 +157,13 @@ impl State {
             .filter(|task| !task.has_ended())
             .map(|task| task.service)
             .collect()
+    }
+
+    /// Services with rules that keep others away from their tasks.
+    pub fn services_keeping_apart(&self) -> impl Iterator<Item = &Service> {
+        self.keeping_apart
+            .iter()
+            .filter_map(|id| self.services.get(id).map(|service| service.as_ref()))
     }
 
     /// What tasks take up of a node.

@@ -31,6 +31,12 @@ impl Service {
         &self.spec.name
     }
 
+    /// Whether it has rules that keep others away from its tasks.
+    pub fn keeps_apart(&self) -> bool {
+        let extension = self.spec.swarmr.as_ref();
+        extension.is_some_and(|extension| !extension.anti_affinities.is_empty())
+    }
+
     /// The spec that a task of that version runs.
     pub fn spec_at(&self, version: u64) -> Option<&Arc<ServiceSpec>> {
         self.specs.get(&version)

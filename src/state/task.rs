@@ -204,6 +204,8 @@ pub enum NodeRejection {
     UnsupportedPlatform,
     HostPortInUse,
     MaxReplicasPerNode,
+    AffinityNotSatisfied,
+    AntiAffinity,
 }
 
 impl fmt::Display for NodeRejection {
@@ -218,6 +220,8 @@ impl fmt::Display for NodeRejection {
             Self::UnsupportedPlatform => "unsupported platform",
             Self::HostPortInUse => "host-mode port already in use",
             Self::MaxReplicasPerNode => "max replicas per node limit exceed",
+            Self::AffinityNotSatisfied => "no task to be near to",
+            Self::AntiAffinity => "task to be apart from",
         })
     }
 }

@@ -434,3 +434,40 @@ async fn a_container_cannot_be_created_on_a_network_that_is_not_there_and_starte
     };
     assert!(matches!(error, RuntimeError::NoSuchNetwork(_)), "{error:?}");
 }
+
+/// With a made-up device node, which has the numbers of /dev/null.
+#[tokio::test]
+async fn a_device_reaches_its_container_on_docker() {
+    use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+    use swarmr::spec::device::DeviceMapping;
+
+    let Some(subject) = Subject::docker().await else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fake0");
+    let mode = Mode::from_bits_truncate(0o666);
+    mknod(&path, SFlag::S_IFCHR, mode, makedev(1, 3)).unwrap();
+    let given = DeviceMapping {
+        path_on_host: path.to_str().unwrap().to_owned(),
+        path_in_container: "/dev/given".to_owned(),
+        cgroup_permissions: "rwm".to_owned(),
+    };
+    let look = (
+        engine::TOOLS,
+        &["/bin/sh", "-c", "test -c /dev/given && echo x > /dev/given"][..],
+    );
+    for (devices, wanted) in [(vec![given], 0), (Vec::new(), 1)] {
+        let (_, mut want) = subject.want(look);
+        want.devices = devices;
+        let id = subject.runtime.create(&want).await.unwrap();
+        subject.runtime.start(&id).await.unwrap();
+        let code = eventually("it ends", async || match subject.phase(&id).await {
+            Phase::Exited { code, .. } => Some(code),
+            _ => None,
+        })
+        .await;
+        assert_eq!(code, wanted);
+        subject.runtime.remove(&id).await.unwrap();
+    }
+}

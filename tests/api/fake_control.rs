@@ -9,6 +9,8 @@ use swarmr::api::Control;
 use swarmr::api::control::{
     Consensus, InitRequest, JoinRequest, LifecycleError, ProposeError, Standing, Unavailable,
 };
+use swarmr::api::wire::planning::{Explanation, Rehearsal};
+use swarmr::daemon::planning;
 use swarmr::spec::service::Labels;
 use swarmr::spec::{
     Availability, ClusterId, ClusterSpec, NetworkId, NodeId, Role, ServiceId, TaskId, Timestamp,
@@ -17,7 +19,7 @@ use swarmr::state::cluster::{Authority, JoinTokens};
 use swarmr::state::command::{AddNode, Change, InitCluster, NewTask, NodeObservation, TaskReport};
 use swarmr::state::node::{NodeDescription, NodeState};
 use swarmr::state::task::{ContainerStatus, DesiredState, Gate, Restarts, Slot, TaskState};
-use swarmr::state::{Command, Op, Reply, State};
+use swarmr::state::{Command, Op, Rejected, Reply, Service, State};
 use tokio::sync::watch;
 
 pub(crate) const WORKER_TOKEN: &str =
@@ -369,6 +371,19 @@ impl Control for FakeControl {
     fn now(&self) -> Timestamp {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         Timestamp(i64::try_from(since_epoch.as_nanos()).unwrap())
+    }
+
+    fn explain(&self, state: &State, service: &Service) -> Explanation {
+        planning::explain(state, service, self.now())
+    }
+
+    fn rehearse(
+        &self,
+        state: &State,
+        op: Op,
+        service: (ServiceId, &str),
+    ) -> Result<Rehearsal, Rejected> {
+        planning::rehearse(state, op, service, self.now())
     }
 
     fn consensus(&self) -> Consensus {

@@ -13,6 +13,7 @@ pub(crate) mod fake_control;
 mod fake_engine;
 pub(crate) mod harness;
 mod pass_through;
+pub(crate) mod planning;
 mod requests;
 mod status;
 mod validation;

@@ -31,7 +31,11 @@ fn docker() -> Option<PathBuf> {
 }
 
 /// Runs a program against the server: whether it succeeded, and its data.
-async fn run(program: &Path, server: &Server, arguments: &[&str]) -> (bool, String, String) {
+pub(super) async fn run(
+    program: &Path,
+    server: &Server,
+    arguments: &[&str],
+) -> (bool, String, String) {
     let home = tempfile::tempdir().unwrap();
     let running = Command::new(program)
         .arg("-H")
@@ -50,7 +54,7 @@ async fn run(program: &Path, server: &Server, arguments: &[&str]) -> (bool, Stri
     )
 }
 
-fn swarmr() -> &'static Path {
+pub(super) fn swarmr() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_swarmr"))
 }
 

@@ -3,3 +3,4 @@
 mod against_api;
 mod canned;
 mod commands;
+mod planning;

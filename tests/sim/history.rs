@@ -1,6 +1,9 @@
 //! Random histories: what may happen to a cluster, in any order.
 
 use proptest::prelude::*;
+use swarmr::spec::device::Device;
+use swarmr::spec::extension;
+use swarmr::spec::generic::GenericResource;
 use swarmr::spec::{Availability, NodeId, ServiceId};
 use swarmr::state::command::ServiceChange;
 use swarmr::state::node::NodeState;
@@ -26,6 +29,9 @@ pub(super) enum Event {
     Update(usize, u8),
     Scale(usize, u64),
     Constrain(usize, bool),
+    Strategy(usize, bool),
+    /// A node comes to have that many, or as many as all had at first.
+    Inventory(usize, bool),
     RollBack(usize),
     RemoveService(usize),
     Fail(usize),
@@ -53,9 +59,31 @@ pub(super) struct Shape {
     pub(super) cpus: u64,
     pub(super) max_per_node: u64,
     pub(super) spread: bool,
+    /// Of the two that each node has.
+    pub(super) generic: u64,
+    pub(super) gpus: u64,
+    pub(super) host_port: bool,
+    pub(super) binpack: bool,
+    /// The tasks of these services keep apart from each other.
+    pub(super) apart: bool,
+    /// They have the label that others keep apart from.
+    pub(super) labelled: bool,
+    /// They are rather, or only, near to those that have it.
+    pub(super) near: &'static str,
 }
 
 impl Shape {
+    /// Takes away whatever could keep a node from taking a task.
+    pub(super) const fn fit_anywhere(&mut self) {
+        self.max_per_node = 0;
+        self.cpus = 0;
+        self.generic = 0;
+        self.gpus = 0;
+        self.host_port = false;
+        self.apart = false;
+        self.near = "";
+    }
+
     pub(super) fn words(&self) -> Words {
         let mut words = Words::new();
         let mut put = |key: &str, value: String| {
@@ -91,6 +119,30 @@ impl Shape {
         if self.spread {
             put("spread", "node.labels.zone".to_owned());
         }
+        if self.generic > 0 {
+            put("generic", format!("ssd:{}", self.generic));
+        }
+        if self.gpus > 0 {
+            put("gpus", self.gpus.to_string());
+        }
+        if self.host_port {
+            put("host-port", "80".to_owned());
+        }
+        if self.binpack {
+            put("strategy", "binpack".to_owned());
+        }
+        if self.apart || self.labelled {
+            put("labels", "app:x".to_owned());
+        }
+        if self.apart {
+            put("apart", "app:x".to_owned());
+        }
+        if !self.near.is_empty() {
+            put(
+                "near",
+                format!("app:x,topology:node.labels.zone,{}", self.near),
+            );
+        }
         words
     }
 }
@@ -113,23 +165,50 @@ pub(super) fn shape() -> impl Strategy<Value = Shape> {
         prop::sample::select(vec![0, 0, 1]),
         any::<bool>(),
     );
-    (0..4u8, 0..6u64, rollout, restart, placement).prop_map(
-        |(mode, replicas, rollout, restart, placement)| Shape {
-            global: mode == 0,
-            replicas,
-            start_first: rollout.0,
-            parallelism: rollout.1,
-            delay_s: rollout.2,
-            on_failure: rollout.3,
-            ratio: rollout.4,
-            condition: restart.0,
-            attempts: restart.1,
-            restart_delay_s: restart.2,
-            cpus: placement.0,
-            max_per_node: placement.1,
-            spread: placement.2,
-        },
+    let inventory = (
+        prop::sample::select(vec![0, 0, 0, 1, 2]),
+        prop::sample::select(vec![0, 0, 0, 1, 2]),
+        prop::bool::weighted(0.1),
+    );
+    let neighbours = (
+        any::<bool>(),
+        prop::bool::weighted(0.15),
+        prop::bool::weighted(0.3),
+        prop::sample::select(vec!["", "", "", "preferred", "required"]),
+    );
+    (
+        0..4u8,
+        0..6u64,
+        rollout,
+        restart,
+        placement,
+        inventory,
+        neighbours,
     )
+        .prop_map(
+            |(mode, replicas, rollout, restart, placement, inventory, neighbours)| Shape {
+                global: mode == 0,
+                replicas,
+                start_first: rollout.0,
+                parallelism: rollout.1,
+                delay_s: rollout.2,
+                on_failure: rollout.3,
+                ratio: rollout.4,
+                condition: restart.0,
+                attempts: restart.1,
+                restart_delay_s: restart.2,
+                cpus: placement.0,
+                max_per_node: placement.1,
+                spread: placement.2,
+                generic: inventory.0,
+                gpus: inventory.1,
+                host_port: inventory.2,
+                binpack: neighbours.0,
+                apart: neighbours.1,
+                labelled: neighbours.2,
+                near: neighbours.3,
+            },
+        )
 }
 
 pub(super) fn event() -> impl Strategy<Value = Event> {
@@ -160,6 +239,8 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
         5 => (which.clone(), 1..5u8).prop_map(|(service, image)| Event::Update(service, image)),
         3 => (which.clone(), 0..7u64).prop_map(|(service, count)| Event::Scale(service, count)),
         1 => (which.clone(), any::<bool>()).prop_map(|(service, on)| Event::Constrain(service, on)),
+        1 => (which.clone(), any::<bool>()).prop_map(|(service, on)| Event::Strategy(service, on)),
+        1 => (which.clone(), any::<bool>()).prop_map(|(node, all)| Event::Inventory(node, all)),
         1 => which.clone().prop_map(Event::RollBack),
         1 => which.clone().prop_map(Event::RemoveService),
         3 => which.clone().prop_map(Event::Fail),
@@ -171,13 +252,28 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// A machine with two of each.
+pub(super) fn equipped(name: &str) -> Machine {
+    let gpu = |id: &str| Device {
+        kind: "gpu".to_owned(),
+        id: id.to_owned(),
+        path: format!("/dev/gpu{id}"),
+        ..Device::default()
+    };
+    Machine {
+        has: vec![GenericResource::discrete("ssd", 2)],
+        devices: vec![gpu("0"), gpu("1")],
+        ..Machine::named(name)
+    }
+}
+
 impl World {
     /// Lets one thing happen, as far as it can, and the leader act on it.
     pub(super) fn happen(&mut self, event: &Event, mut seen: impl FnMut(&Self)) {
         match event {
             Event::AddNode => {
                 let name = format!("n{}", self.state.nodes().count() + 1);
-                self.add_node(&Machine::named(&name));
+                self.add_node(&equipped(&name));
             }
             Event::NodeDown(n) => self.nth_node(*n, |world, node| {
                 world.observe(node, NodeState::Down);
@@ -225,6 +321,26 @@ impl World {
                     placement.constraints.push(constraint);
                 }
                 world.change_service(service.id, ServiceChange::Spec(spec));
+            }),
+            Event::Strategy(n, binpack) => self.nth_service(*n, |world, service| {
+                let mut spec = (*service.spec).clone();
+                spec.swarmr.get_or_insert_default().strategy = if *binpack {
+                    extension::Strategy::Binpack
+                } else {
+                    extension::Strategy::Spread
+                };
+                world.change_service(service.id, ServiceChange::Spec(spec));
+            }),
+            Event::Inventory(n, all) => self.nth_node(*n, |world, node| {
+                let mut machine = equipped("");
+                if !all {
+                    machine.has = vec![GenericResource::discrete("ssd", 1)];
+                    machine.devices.truncate(1);
+                }
+                world.describe_node(node, |description| {
+                    description.generic_resources = machine.has;
+                    description.devices = machine.devices;
+                });
             }),
             Event::RollBack(n) => self.nth_service(*n, |world, service| {
                 world.change_service(service.id, ServiceChange::RollBack);

@@ -4,8 +4,11 @@
 //! random histories and asks after every step what must always hold.
 
 mod agents;
+mod apart;
 mod goldens;
 mod history;
+mod placement_properties;
+mod planning;
 mod properties;
 
 mod script;

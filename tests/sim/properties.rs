@@ -8,19 +8,20 @@ use std::rc::Rc;
 
 use proptest::prelude::*;
 use proptest::test_runner::Config;
-use swarmr::plan::Plan;
+use swarmr::plan::{Plan, explain};
 use swarmr::spec::{Availability, Nanos, ServiceId, TaskId, UpdateOrder};
 use swarmr::state::command::ServiceChange;
 use swarmr::state::service::RolloutState;
-use swarmr::state::task::{DesiredState, Slot, TaskState};
+use swarmr::state::task::{DesiredState, NodeRejection, Slot, TaskState, Waiting};
 use swarmr::state::{Change, Service, State, Task};
 
 use super::agents::Image;
-use super::history::{Event, event, shape};
+use super::apart::keeps_apart;
+use super::history::{Event, equipped, event, shape};
 use super::specs::spec;
 use super::world::{Machine, World};
 
-fn rounds(usual: u32) -> Config {
+pub(super) fn rounds(usual: u32) -> Config {
     let rounds = std::env::var("SWARMR_TEST_ROUNDS")
         .ok()
         .and_then(|rounds| rounds.parse().ok())
@@ -33,7 +34,7 @@ fn rounds(usual: u32) -> Config {
     }
 }
 
-fn live(state: &State, service: ServiceId) -> impl Iterator<Item = &Task> {
+pub(super) fn live(state: &State, service: ServiceId) -> impl Iterator<Item = &Task> {
     state
         .tasks_of(service)
         .map(|task| task.as_ref())
@@ -99,8 +100,28 @@ impl Twins {
 /// Nodes are never asked for more than they have.
 fn no_overcommitment(world: &World) {
     for node in world.state.nodes() {
-        let used = world.state.usage(node.id).nano_cpus;
-        assert!(used <= node.description.nano_cpus, "node {}", node.id);
+        let used = world.state.usage(node.id);
+        let has = &node.description;
+        assert!(used.nano_cpus <= has.nano_cpus, "node {}", node.id);
+        assert!(used.memory_bytes <= has.memory_bytes, "node {}", node.id);
+        // Nodes had two at most.
+        assert!(used.taken.count("ssd") <= 2, "node {}", node.id);
+        let mut devices = BTreeSet::new();
+        for task in world
+            .state
+            .tasks_on(node.id)
+            .filter(|task| task.occupies_node())
+        {
+            for device in task.claims.iter().flat_map(|claims| &claims.devices) {
+                let alone = devices.insert((&device.kind, &device.id));
+                assert!(alone, "two tasks have {device:?} of node {}", node.id);
+            }
+        }
+        assert!(
+            used.host_ports.values().all(|tasks| *tasks <= 1),
+            "two tasks have a port of node {}",
+            node.id
+        );
     }
 }
 
@@ -222,6 +243,25 @@ fn complete(service: &Service, world: &World) {
     assert_eq!(slots.len() as u64, replicas, "slots are missing: {slots:?}");
 }
 
+/// What a task that no node takes waits for is what the nodes say when they are asked one by one.
+fn reasons_are_the_nodes_own(world: &World) {
+    for service in world.state.services() {
+        let explanation = explain(&world.state, service.id, world.now);
+        for waiting in &explanation.waiting {
+            let Waiting::NoSuitableNode(reasons) = &waiting.reason else {
+                continue;
+            };
+            let mut counts: BTreeMap<NodeRejection, u64> = BTreeMap::new();
+            for verdict in &waiting.nodes {
+                let first = verdict.obstacles.first().expect("no node takes it");
+                *counts.entry(first.rejection()).or_default() += 1;
+            }
+            let said: BTreeMap<NodeRejection, u64> = reasons.iter().copied().collect();
+            assert_eq!(counts, said, "{waiting:#?}");
+        }
+    }
+}
+
 /// The same commands make the same state, byte for byte.
 fn replays(world: &World) {
     let mut state = State::default();
@@ -245,12 +285,13 @@ proptest! {
         let mut world = World::new(seed);
         world.agents.jitter(seed);
         for n in 0..nodes {
-            world.add_node(&Machine::named(&format!("n{}", n + 2)));
+            world.add_node(&equipped(&format!("n{}", n + 2)));
         }
         let steps = Rc::new(RefCell::new(Steps::default()));
         let followed = steps.clone();
         let mut twins = Twins::default();
         world.watch_plans(Box::new(move |state, plan| {
+            keeps_apart(state, plan);
             followed.borrow_mut().follow(state, plan);
         }));
         let mut all = vec![Event::Create(first), Event::Advance(6)];
@@ -266,6 +307,7 @@ proptest! {
         world.heal();
         world.advance(Nanos::from_secs(200), no_more_than_wanted);
         comes_to_rest(&world);
+        reasons_are_the_nodes_own(&world);
         replays(&world);
     }
 
@@ -286,8 +328,7 @@ proptest! {
         shape.global = false;
         shape.condition = "any";
         shape.attempts = 0;
-        shape.max_per_node = 0;
-        shape.cpus = 0;
+        shape.fit_anywhere();
         let mut world = World::new(seed);
         world.agents.jitter(seed);
         for n in 0..3 {
@@ -344,8 +385,7 @@ proptest! {
         shape.global = false;
         shape.condition = "any";
         shape.attempts = 0;
-        shape.max_per_node = 0;
-        shape.cpus = 0;
+        shape.fit_anywhere();
         let mut world = World::new(seed);
         world.agents.jitter(seed);
         for n in 0..4 {

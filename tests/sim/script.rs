@@ -10,6 +10,8 @@
 //! network create NAME [SUBNET]
 //! service create|update NAME WORD=VALUE …      (specs.rs has the words)
 //! service scale NAME=N · service rollback NAME · service rm NAME
+//! service plan NAME WORD=VALUE …     what an update, or a creation, would do
+//! explain NAME                       why its tasks wait
 //! image works|missing|fails|hangs|stays NAME · image crashes|exits NAME after=3s
 //! fail NAME.SLOT · complete NAME.SLOT
 //! history limit N                    ended tasks kept
@@ -115,6 +117,8 @@ impl Script {
                 let spec = self.reworded(name, words);
                 self.change(name, ServiceChange::Spec(spec))
             }
+            ["service", "plan", name, words @ ..] => return self.rehearse(name, words),
+            ["explain", name] => return self.titled(|world| world.explain(name)),
             ["service", "scale", scale] => {
                 let (name, count) = scale.split_once('=').expect("NAME=COUNT");
                 let spec = self.reworded(name, &[&format!("replicas={count}")]);
@@ -259,6 +263,17 @@ impl Script {
             *network = found.expect("the network").id.to_string();
         }
         spec(name, &known)
+    }
+
+    /// The words are forgotten again.
+    fn rehearse(&mut self, name: &str, words: &[&str]) -> String {
+        let known = self.words.get(name).cloned();
+        let spec = self.reworded(name, words);
+        match known {
+            Some(known) => self.words.insert(name.to_owned(), known),
+            None => self.words.remove(name),
+        };
+        self.world.rehearse(name, spec)
     }
 
     fn change(&mut self, name: &str, change: ServiceChange) -> Reply {

@@ -208,7 +208,7 @@ impl World {
     }
 
     /// Ids differ with every change of the planner; names do not.
-    fn without_ids(&self, text: &str) -> String {
+    pub(super) fn without_ids(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for task in self.state.tasks() {
             let id = task.id.to_string();

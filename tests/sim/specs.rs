@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use swarmr::spec::container::Mount;
-use swarmr::spec::extension::Extension;
+use swarmr::spec::extension::{AffinityRule, Extension, Strategy};
 use swarmr::spec::parse;
 use swarmr::spec::policy::{RestartCondition, RestartPolicy, UpdateConfig};
 use swarmr::spec::service::{
@@ -93,6 +93,15 @@ fn volume(driver: &str) -> Mount {
     }
 }
 
+/// `near=app:db,topology:node.labels.zone,preferred`; several are parted by `;`.
+fn rules(words: &Words, key: &str) -> Vec<AffinityRule> {
+    let rules = words.get(key).into_iter().flat_map(|it| it.split(';'));
+    rules
+        .filter(|text| !text.is_empty())
+        .map(|text| parse::affinity(&text.replace(':', "=")).expect("a rule"))
+        .collect()
+}
+
 /// What is said beyond Docker's spec.
 fn extension(words: &Words) -> Option<Extension> {
     let all = |key: &str| words.get(key).into_iter().flat_map(|it| list(it));
@@ -105,6 +114,12 @@ fn extension(words: &Words) -> Option<Extension> {
             .map(|text| parse::gpus(text).expect("a number of GPUs"))
             .into_iter()
             .collect(),
+        affinities: rules(words, "near"),
+        anti_affinities: rules(words, "apart"),
+        strategy: match words.get("strategy").map(String::as_str) {
+            Some("binpack") => Strategy::Binpack,
+            _ => Strategy::Spread,
+        },
         ..Extension::default()
     };
     (extension != Extension::default()).then_some(extension)

@@ -13,6 +13,7 @@ pub mod event;
 pub mod info;
 pub mod network;
 pub mod node;
+pub mod planning;
 pub mod service;
 pub mod task;
 pub mod version;

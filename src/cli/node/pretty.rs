@@ -97,6 +97,22 @@ fn write_machine(text: &mut String, node: &Node) -> std::fmt::Result {
         " Memory:\t\t{}",
         size(description.resources.memory_bytes)
     )?;
+    if !description.resources.generic_resources.is_empty() {
+        let texts = description.resources.generic_resources.iter();
+        let texts: Vec<String> = texts.map(ToString::to_string).collect();
+        writeln!(text, " Generic:\t\t{}", texts.join(", "))?;
+    }
+    if !description.resources.devices.is_empty() {
+        writeln!(text, "Devices:")?;
+        for device in &description.resources.devices {
+            let shared = if device.shared { ", shared" } else { "" };
+            writeln!(
+                text,
+                " {}={}:\t\t{}{shared}",
+                device.kind, device.id, device.path
+            )?;
+        }
+    }
     let mut plugins: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for plugin in &description.engine.plugins {
         plugins.entry(&plugin.kind).or_default().push(&plugin.name);
@@ -146,7 +162,12 @@ mod tests {
                 "Description": {
                     "Hostname": "h1",
                     "Platform": {"Architecture": "x86_64", "OS": "linux"},
-                    "Resources": {"NanoCPUs": 2_000_000_000_i64, "MemoryBytes": 25_276_510_208_i64},
+                    "Resources": {"NanoCPUs": 2_000_000_000_i64, "MemoryBytes": 25_276_510_208_i64,
+                        "GenericResources": [{"DiscreteResourceSpec": {"Kind": "ssd", "Value": 3}}],
+                        "Devices": [
+                            {"Kind": "gpu", "ID": "0", "Path": "/dev/fake0"},
+                            {"Kind": "dri", "ID": "card0", "Path": "/dev/dri/card0", "Shared": true}
+                        ]},
                     "Engine": {"EngineVersion": "20.10.24", "Plugins": [
                         {"Type": "Log", "Name": "json-file"},
                         {"Type": "Log", "Name": "local"},
@@ -166,7 +187,8 @@ mod tests {
             Status:\n State:\t\t\tReady\n Availability:         \tActive\n Address:\t\t10.0.0.1\n\
             Manager Status:\n Address:\t\t10.0.0.1:2377\n Raft Status:\t\tReachable\n Leader:\t\tYes\n\
             Platform:\n Operating System:\tlinux\n Architecture:\t\tx86_64\n\
-            Resources:\n CPUs:\t\t\t2\n Memory:\t\t23.54GiB\n\
+            Resources:\n CPUs:\t\t\t2\n Memory:\t\t23.54GiB\n Generic:\t\tssd=3\n\
+            Devices:\n gpu=0:\t\t/dev/fake0\n dri=card0:\t\t/dev/dri/card0, shared\n\
             Plugins:\n Log:\t\tjson-file, local\n Network:\t\tbridge\n\
             Engine Version:\t\t20.10.24\n";
         assert_eq!(shown, want);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::flags::{CommonFlags, placement, reservations};
-use super::{merge, references};
+use super::{merge, planning, references};
 use crate::api::client::target;
 use crate::api::wire::Created;
 use crate::cli::context::Context;
@@ -45,6 +45,9 @@ pub(crate) struct CreateArgs {
     common: CommonFlags,
     #[command(flatten)]
     lists: Lists,
+    /// Show what would happen, step by step, without doing it
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     progress: ProgressFlags,
 }
@@ -125,6 +128,9 @@ pub(super) async fn run(context: &Context, args: CreateArgs) -> Result<(), Failu
     let container = &mut spec.task_template.container_spec;
     container.configs = references::configs(context, &args.lists.config).await?;
     container.secrets = references::secrets(context, &args.lists.secret).await?;
+    if args.dry_run {
+        return planning::rehearse_create(context, &spec).await;
+    }
     let created: Created = context
         .client
         .post(&target(&["services", "create"], &[]), &spec)
@@ -387,6 +393,17 @@ mod tests {
                         {"PathOnHost": "/dev/a", "PathInContainer": "/dev/b", "CgroupPermissions": "rw"},
                         {"PathOnHost": "/dev/c", "PathInContainer": "/dev/c", "CgroupPermissions": "rwm"}],
                     "DeviceRequests": [{"DeviceIDs": ["0", "1"], "Capabilities": [["gpu"]]}]
+                }),
+            ),
+            (
+                "--strategy binpack --affinity app=c,preferred \
+                 --anti-affinity service.labels.app==d,topology=node.labels.zone",
+                "/Swarmr".into(),
+                json!({
+                    "Strategy": "binpack",
+                    "Affinities": [
+                        {"Labels": {"app": "c"}, "Topology": "node.hostname", "Strength": "preferred"}],
+                    "AntiAffinities": [{"Labels": {"app": "d"}, "Topology": "node.labels.zone"}]
                 }),
             ),
             (

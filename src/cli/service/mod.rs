@@ -7,6 +7,7 @@ mod health;
 mod list;
 mod logs;
 mod merge;
+mod planning;
 mod pretty;
 mod references;
 mod scale;
@@ -34,6 +35,10 @@ pub(crate) enum ServiceCommand {
     Inspect(InspectArgs),
     /// Change a service
     Update(Box<update::UpdateArgs>),
+    /// Show why tasks of services wait, node by node, and what would let them run
+    Explain(planning::ExplainArgs),
+    /// Show what an update would do, step by step, without doing it
+    Plan(Box<update::UpdateArgs>),
     /// Return a service to what it was before its last update
     Rollback(update::RollbackArgs),
     /// Set how many tasks services have
@@ -81,6 +86,8 @@ pub(crate) async fn run(context: &Context, command: ServiceCommand) -> Result<()
         ServiceCommand::Ps(args) => ps(context, args).await,
         ServiceCommand::Inspect(args) => inspect(context, args).await,
         ServiceCommand::Update(args) => update::run(context, *args).await,
+        ServiceCommand::Explain(args) => planning::explain(context, &args).await,
+        ServiceCommand::Plan(args) => update::plan(context, *args).await,
         ServiceCommand::Rollback(args) => update::roll_back(context, args).await,
         ServiceCommand::Scale(args) => scale::run(context, args).await,
         ServiceCommand::Logs(args) => logs::run(context, args).await,

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::flags::{CommonFlags, Words, placement, reservations, words};
-use super::{create, merge, references};
+use super::{create, merge, planning, references};
 use crate::api::client::target;
 use crate::api::wire::{Service, ServiceUpdated};
 use crate::cli::context::Context;
@@ -36,6 +36,9 @@ pub(crate) struct UpdateArgs {
     /// Return to what it was before the last update
     #[arg(long)]
     rollback: bool,
+    /// Show what would happen, step by step, without doing it
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     common: CommonFlags,
     #[command(flatten)]
@@ -187,19 +190,16 @@ struct Resolved {
 }
 
 pub(super) async fn run(context: &Context, args: UpdateArgs) -> Result<(), Failure> {
+    if args.dry_run {
+        return plan(context, args).await;
+    }
     if args.rollback {
         return roll_back_by_update(context, &args).await;
     }
     if args.common.with_registry_auth {
         context.say("warning: logins at registries are not sent along yet: log in on each node");
     }
-    let container = &args.lists.container;
-    let resolved = Resolved {
-        configs: references::configs(context, &container.config_add).await?,
-        secrets: references::secrets(context, &container.secret_add).await?,
-        networks: references::with_ids(context, &args.lists.network_add).await?,
-        networks_to_remove: references::network_ids(context, &args.lists.network_rm).await?,
-    };
+    let resolved = resolve(context, &args).await?;
     let before = write(context, &args.service, &[], |spec| {
         args.apply(spec, &resolved, &|name| std::env::var(name).ok())
     })
@@ -208,6 +208,30 @@ pub(super) async fn run(context: &Context, args: UpdateArgs) -> Result<(), Failu
     let id = before.id.to_string();
     let operation = Operation::update(before.update_status);
     progress::wait(context, &id, operation, &args.progress).await
+}
+
+/// `service plan`: what the same flags of `service update` would do.
+pub(super) async fn plan(context: &Context, args: UpdateArgs) -> Result<(), Failure> {
+    let resolved = resolve(context, &args).await?;
+    let service: Service = context.get(&["services", &args.service], &[]).await?;
+    let mut spec = ServiceSpec::clone(&service.spec);
+    args.apply(&mut spec, &resolved, &|name| std::env::var(name).ok())?;
+    let query: &[_] = if args.rollback {
+        &[("rollback", "previous")]
+    } else {
+        &[]
+    };
+    planning::rehearse_update(context, &service.id.to_string(), &spec, query).await
+}
+
+async fn resolve(context: &Context, args: &UpdateArgs) -> Result<Resolved, Failure> {
+    let container = &args.lists.container;
+    Ok(Resolved {
+        configs: references::configs(context, &container.config_add).await?,
+        secrets: references::secrets(context, &container.secret_add).await?,
+        networks: references::with_ids(context, &args.lists.network_add).await?,
+        networks_to_remove: references::network_ids(context, &args.lists.network_rm).await?,
+    })
 }
 
 pub(super) async fn roll_back(context: &Context, args: RollbackArgs) -> Result<(), Failure> {

@@ -1,11 +1,15 @@
 //! What swarmr's services have beyond Docker's.
 
+mod affinity;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::device::{DeviceMapping, DeviceRequest};
 use super::nullable::{is_default, nullable};
+
+pub use affinity::{AffinityRule, Strategy, Strength};
 
 /// `Swarmr` of a service spec: settings that Docker's API has no field for. Clients that do not
 /// know of them leave them as they are: an update without the key keeps what was there.
@@ -18,6 +22,14 @@ pub struct Extension {
     /// Devices that each task is given by what they can.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "is_default")]
     pub device_requests: Vec<DeviceRequest>,
+    /// Services whose tasks this one's are to be near to.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "is_default")]
+    pub affinities: Vec<AffinityRule>,
+    /// Services, perhaps itself, whose tasks this one's are to be apart from.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "is_default")]
+    pub anti_affinities: Vec<AffinityRule>,
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "is_default")]
+    pub strategy: Strategy,
     /// What this version does not know. Refused when it is sent; kept when it is read, for a newer
     /// manager may have written it.
     #[serde(flatten)]

@@ -1,6 +1,7 @@
 //! What is wrong with what a user wrote: every problem at once, each with what is allowed and what
 //! to do. Called by the API before anything is proposed, and by the CLI before it asks.
 
+mod affinity;
 mod inventory;
 mod objects;
 mod service;

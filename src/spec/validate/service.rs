@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::affinity::check_affinities;
 use super::inventory::{check_device_requests, check_devices, check_generic};
 use super::{Findings, MAX_LABEL_LENGTH, MIN_MEMORY_BYTES, MIN_NANO_CPUS, Problem};
 use crate::spec::constraint::Constraint;
@@ -43,6 +44,8 @@ pub fn validate(spec: &ServiceSpec) -> Vec<Problem> {
 }
 
 fn check_extension(extension: &Extension, found: &mut Findings) {
+    check_affinities("Affinities", &extension.affinities, found);
+    check_affinities("AntiAffinities", &extension.anti_affinities, found);
     check_devices(&extension.devices, found);
     check_device_requests(&extension.device_requests, found);
     for name in extension.other.keys() {

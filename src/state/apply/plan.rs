@@ -143,11 +143,15 @@ impl State {
 
     /// What a task of that spec is given on a node; `None` where there is not enough left.
     fn claims_on(&self, node: NodeId, spec: &ServiceSpec) -> Option<Option<Box<Claims>>> {
-        let (ask, node) = (Ask::of(spec), self.nodes.get(&node)?);
+        let ask = Ask::of(spec);
+        if ask.is_empty() {
+            return Some(None);
+        }
+        let node = self.nodes.get(&node)?;
         let claims = ask
             .claim(&node.description, &self.usage(node.id).taken)
             .ok()?;
-        Some((!claims.is_empty()).then(|| Box::new(claims)))
+        Some(Some(Box::new(claims)))
     }
 
     /// A rollback that cannot be done (its networks are gone, its ports taken) leaves the update
@@ -289,6 +293,12 @@ impl State {
             .values()
             .filter(|node| node.is_drained())
             .map(|node| node.id)
+            .collect();
+        self.keeping_apart = self
+            .services
+            .values()
+            .filter(|service| service.keeps_apart())
+            .map(|service| service.id)
             .collect();
         self.rebuild_usage();
         self.service_names = self

@@ -117,6 +117,7 @@ impl State {
             .remove(&id)
             .ok_or_else(|| not_found(Kind::Service, &id))?;
         self.service_names.remove(&service.spec.name);
+        self.keeping_apart.remove(&id);
         for (network, address) in &service.endpoint.virtual_addresses {
             self.change_network(*network, |network| network.release(*address));
         }
@@ -170,6 +171,11 @@ impl State {
                     .flatten(),
             )
             .collect();
+        if service.keeps_apart() {
+            self.keeping_apart.insert(id);
+        } else {
+            self.keeping_apart.remove(&id);
+        }
         self.services.insert(id, Arc::new(service));
         self.settle_gateways(&networks);
         // It may hold addresses or ports now that others wait for, or have given some back.

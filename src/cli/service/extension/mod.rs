@@ -1,6 +1,7 @@
 //! Flags of `service create` and `service update` that Docker's do not have, by subject.
 
 mod devices;
+mod placement;
 
 use clap::Args;
 
@@ -11,6 +12,8 @@ use crate::spec::ServiceSpec;
 pub(super) struct ExtensionFlags {
     #[command(flatten)]
     devices: devices::DeviceFlags,
+    #[command(flatten)]
+    placement: placement::PlacementFlags,
 }
 
 impl ExtensionFlags {
@@ -18,6 +21,7 @@ impl ExtensionFlags {
     #[expect(clippy::unnecessary_wraps, reason = "others will refuse")]
     pub(super) fn apply(&self, spec: &mut ServiceSpec) -> Result<(), Failure> {
         self.devices.apply(spec);
+        self.placement.apply(spec);
         Ok(())
     }
 }

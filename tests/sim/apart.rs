@@ -1,0 +1,61 @@
+//! Required anti-affinity is never violated by placing a task.
+
+use swarmr::plan::Plan;
+use swarmr::spec::extension::Strength;
+use swarmr::state::{Change, Command, Op, Service, State, Task};
+
+/// Follows a plan change by change: where a task is put there is none that it, or that one, keeps
+/// apart from.
+pub(super) fn keeps_apart(state: &State, plan: &Plan) {
+    if state.services_keeping_apart().next().is_none() {
+        return;
+    }
+    let mut state = state.clone();
+    for change in &plan.changes {
+        let op = Op::Plan(vec![change.clone()]);
+        let at = state.clock();
+        state.apply(state.index() + 1, Command { at, op });
+        let Change::Assign { task, .. } = change else {
+            continue;
+        };
+        let task = state.task(*task).expect("the task");
+        let Some(node) = task.node else { continue };
+        for other in state.tasks_on(node) {
+            let counts = other.id != task.id && other.is_wanted() && !other.has_ended();
+            let own = other.service == task.service;
+            if counts && !(own && has_successor(&state, other)) {
+                assert!(
+                    !keep_apart(&state, task, other) && !keep_apart(&state, other, task),
+                    "{task:#?} was put beside {other:#?}"
+                );
+            }
+        }
+    }
+}
+
+/// Whether a newer task of its slot is there: then it does not stay.
+fn has_successor(state: &State, task: &Task) -> bool {
+    state.tasks_of(task.service).any(|newer| {
+        newer.slot == task.slot
+            && newer.meta.created_at > task.meta.created_at
+            && newer.is_wanted()
+            && !newer.has_ended()
+    })
+}
+
+/// Whether one task's service keeps apart, host by host, from the other's.
+fn keep_apart(state: &State, one: &Task, other: &Task) -> bool {
+    let (Some(one), Some(other)) = (state.service(one.service), state.service(other.service))
+    else {
+        return false;
+    };
+    let rules = |service: &Service| {
+        let extension = service.spec.extension();
+        extension.anti_affinities
+    };
+    rules(one).iter().any(|rule| {
+        rule.topology == "node.hostname"
+            && rule.strength == Strength::Required
+            && rule.selects(&other.spec.labels)
+    })
+}
