@@ -10,9 +10,9 @@ use crate::spec::generic::GenericResource;
 use crate::spec::service::{Platform, Protocol, Resources};
 use crate::spec::validate::{MIN_MEMORY_BYTES, MIN_NANO_CPUS};
 use crate::spec::{Availability, ServiceSpec};
-use crate::state::claims::Shortage;
+use crate::state::claims::{Claims, Shortage};
 use crate::state::node::NodeState;
-use crate::state::{Node, State, Usage};
+use crate::state::{Node, State, Task, Usage};
 
 /// One change of the service, of a node, or of what runs there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +59,12 @@ pub enum Fix {
     },
     FreeMemory {
         bytes: i64,
+    },
+    /// A generic resource or a device; `what` is as it is asked for.
+    Free {
+        what: String,
+        kind: String,
+        holder: String,
     },
     Return,
     AddPlugin {
@@ -151,6 +157,9 @@ impl Fix {
             Self::FreeMemory { bytes: count } => {
                 format!("free {} of memory on {node}", bytes(*count))
             }
+            Self::Free { what, holder, .. } => {
+                format!("free {what} on {node}, which {holder} has")
+            }
             Self::Return => format!("bring {node} back: its daemon does not answer"),
             Self::AddPlugin { kind, name } => {
                 format!(
@@ -211,7 +220,7 @@ impl Fix {
                     count: *free,
                 }
             }
-            Obstacle::Short(_) => return None,
+            Obstacle::Short(shortage) => free(shortage, node, state)?,
             Obstacle::Plugin { kind, name } => Self::AddPlugin {
                 kind,
                 name: name.clone(),
@@ -286,6 +295,7 @@ impl Fix {
             }
             Self::FreeCpus { nano } => usage.nano_cpus -= nano,
             Self::FreeMemory { bytes } => usage.memory_bytes -= bytes,
+            Self::Free { kind, .. } => usage.taken.forget(kind),
             Self::AddPlugin { kind, name } => {
                 let plugin = ((*kind).to_owned(), name.clone());
                 node.description.plugins.push(plugin);
@@ -346,7 +356,43 @@ fn holder_of(state: &State, node: &Node, port: (Protocol, u16)) -> Option<String
     let holder = state
         .tasks_on(node.id)
         .find(|task| task.occupies_node() && task.reserved.host_ports.contains(&port))?;
-    let service = state.service(holder.service);
+    Some(name_of(state, holder))
+}
+
+/// What a node has, but has given to another task.
+fn free(shortage: &Shortage, node: &Node, state: &State) -> Option<Fix> {
+    let (what, kind) = match shortage {
+        Shortage::Generic { kind, .. } | Shortage::Devices { kind, .. } => {
+            (kind.clone(), kind.clone())
+        }
+        Shortage::Named { kind, name, .. } => (format!("{kind}={name}"), kind.clone()),
+        Shortage::Device { name, .. } => {
+            let mut devices = node.description.devices.iter();
+            let device = devices.find(|device| {
+                device.path == *name || format!("{}={}", device.kind, device.id) == *name
+            })?;
+            (name.clone(), device.kind.clone())
+        }
+    };
+    let holder = state.tasks_on(node.id).find(|task| {
+        let has = |claims: &Claims| {
+            claims
+                .generic
+                .iter()
+                .any(|resource| resource.kind() == kind)
+                || claims.devices.iter().any(|device| device.kind == kind)
+        };
+        task.occupies_node() && task.claims.as_deref().is_some_and(has)
+    })?;
+    Some(Fix::Free {
+        what,
+        kind,
+        holder: name_of(state, holder),
+    })
+}
+
+fn name_of(state: &State, task: &Task) -> String {
+    let service = state.service(task.service);
     let name = service.map_or("a service that is being removed", |service| service.name());
-    Some(format!("{name}.{}", holder.slot))
+    format!("{name}.{}", task.slot)
 }

@@ -94,6 +94,9 @@ fn explained(explanation: &Explanation) -> String {
                 width = widest.unwrap_or(0)
             );
         }
+        if waiting.remedies.is_empty() && !waiting.nodes.is_empty() {
+            text.push_str("  no small change was found that would let one run\n");
+        }
         for remedy in &waiting.remedies {
             let _ = writeln!(text, "  to let one run: {remedy}");
         }

@@ -63,6 +63,13 @@ impl Taken {
         }
     }
 
+    /// As if no task had anything of that kind.
+    pub fn forget(&mut self, kind: &str) {
+        self.counts.remove(kind);
+        self.names.retain(|(known, _), _| known != kind);
+        self.devices.retain(|(known, _), _| known != kind);
+    }
+
     /// How many of a counted kind are taken.
     pub fn count(&self, kind: &str) -> i64 {
         self.counts.get(kind).copied().unwrap_or(0)
