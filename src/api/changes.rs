@@ -168,7 +168,7 @@ impl Observed for Service {
             service
                 .rollout
                 .as_ref()
-                .map(|rollout| word(&rollout.state))
+                .map(|rollout| word(&rollout.shown_state()))
                 .unwrap_or_default()
         };
         note(&mut changes, "updatestate", &update(former), &update(self));

@@ -128,8 +128,10 @@ impl From<Rejected> for ApiError {
             Rejected::NoCluster | Rejected::ClusterExists | Rejected::OldTerm { .. } => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            Rejected::NotFound { .. } => StatusCode::NOT_FOUND,
-            Rejected::NameTaken { .. } | Rejected::Stale { .. } => StatusCode::CONFLICT,
+            Rejected::NotFound { .. } | Rejected::NoSuchRevision { .. } => StatusCode::NOT_FOUND,
+            Rejected::NameTaken { .. } | Rejected::Stale { .. } | Rejected::NotNow { .. } => {
+                StatusCode::CONFLICT
+            }
             Rejected::InUse {
                 kind: Kind::Network,
                 ..
@@ -154,6 +156,7 @@ impl From<Rejected> for ApiError {
             Rejected::NoCluster => Some(ErrorCode::NotInCluster),
             Rejected::ClusterExists => Some(ErrorCode::AlreadyInCluster),
             Rejected::InUse { .. }
+            | Rejected::NotNow { .. }
             | Rejected::PortTaken { .. }
             | Rejected::SubnetOverlaps { .. }
             | Rejected::LastManager { .. }

@@ -25,6 +25,7 @@ mod route;
 mod server;
 mod services;
 mod status;
+mod steer;
 mod swarm;
 mod tasks;
 pub mod wire;

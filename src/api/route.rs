@@ -3,6 +3,7 @@
 use hyper::Method;
 
 use super::query::segments;
+use super::steer::Verb;
 
 /// What a request asks for. Names and ids are as the client wrote them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +33,9 @@ pub(super) enum Route {
     ServiceUpdate(String),
     ServiceRemove(String),
     ServiceLogs(String),
+    ServiceSteer(String, Verb),
+    ServiceRevisions(String),
+    ServiceRevision(String, String),
 
     TaskList,
     TaskInspect(String),
@@ -91,6 +95,7 @@ pub(super) fn route(method: &Method, path: &str) -> Route {
         ("POST", ["swarmr", "v1", "services", name, "plan"]) => {
             Route::ServicePlan(Some((*name).to_owned()))
         }
+        (method, ["swarmr", "v1", "services", rest @ ..]) => own_services(method, rest),
         (_, [] | ["swarmr", ..]) => Route::Unknown,
         _ => Route::Engine,
     }
@@ -127,6 +132,20 @@ fn services(method: &str, rest: &[&str]) -> Route {
         ("DELETE", [service]) => Route::ServiceRemove((*service).to_owned()),
         ("POST", [service, "update"]) => Route::ServiceUpdate((*service).to_owned()),
         ("GET", [service, "logs"]) => Route::ServiceLogs((*service).to_owned()),
+        _ => Route::Unknown,
+    }
+}
+
+/// What services can do beside Docker's verbs.
+fn own_services(method: &str, rest: &[&str]) -> Route {
+    match (method, rest) {
+        ("GET", [service, "revisions"]) => Route::ServiceRevisions((*service).to_owned()),
+        ("GET", [service, "revisions", revision]) => {
+            Route::ServiceRevision((*service).to_owned(), (*revision).to_owned())
+        }
+        ("POST", [service, verb]) => Verb::parse(verb).map_or(Route::Unknown, |verb| {
+            Route::ServiceSteer((*service).to_owned(), verb)
+        }),
         _ => Route::Unknown,
     }
 }
@@ -220,6 +239,21 @@ mod tests {
                 Method::POST,
                 "/swarmr/v1/services/plan",
                 Route::ServicePlan(None),
+            ),
+            (
+                Method::POST,
+                "/swarmr/v1/services/web/promote",
+                Route::ServiceSteer("web".to_owned(), Verb::Promote),
+            ),
+            (
+                Method::GET,
+                "/swarmr/v1/services/web/revisions/3",
+                Route::ServiceRevision("web".to_owned(), "3".to_owned()),
+            ),
+            (
+                Method::POST,
+                "/swarmr/v1/services/web/explode",
+                Route::Unknown,
             ),
             (Method::GET, "/", Route::Unknown),
             (Method::GET, "/no/such/page", Route::Engine),

@@ -29,8 +29,8 @@ use super::events::EventHub;
 use super::query::{ApiVersion, Query, split_version};
 use super::route::{Route, route};
 use super::{
-    Answer, Body, configs, events, info, logs, networks, nodes, reply, services, status, swarm,
-    tasks,
+    Answer, Body, configs, events, info, logs, networks, nodes, reply, services, status, steer,
+    swarm, tasks,
 };
 use crate::spec::{NodeId, Role};
 use crate::state::{Op, Reply, State};
@@ -316,6 +316,9 @@ async fn dispatch(api: &Api, request: Request<Incoming>) -> Answer {
         Route::ServiceInspect(name) => services::inspect(api, &asked, &name).await,
         Route::ServiceUpdate(name) => services::update(api, &asked, &name).await,
         Route::ServiceRemove(name) => services::remove(api, &name).await,
+        Route::ServiceSteer(name, verb) => steer::steer(api, &asked, &name, verb).await,
+        Route::ServiceRevisions(name) => steer::revisions(api, &name).await,
+        Route::ServiceRevision(name, revision) => steer::revision(api, &name, &revision).await,
         Route::ServiceLogs(name) => logs::of_service(api, &asked, &name).await,
         Route::TaskList => tasks::list(api, &asked).await,
         Route::TaskInspect(name) => tasks::inspect(api, &name).await,

@@ -11,6 +11,7 @@ use super::server::Api;
 use super::wire::service;
 use crate::spec::{Availability, Mode, NodeId, Role, Timestamp};
 use crate::state::node::NodeState;
+use crate::state::service::{Hold, Rollout};
 use crate::state::task::{TaskState, Waiting};
 use crate::state::{Node, Service, State, Task};
 
@@ -235,6 +236,13 @@ fn describe_service(state: &State, service: &Service, report: &mut StatusReport)
     let (running, wanted) = (counts.running_tasks, counts.desired_tasks);
     let rollout = service.rollout.as_ref();
     let rolls = rollout.is_some_and(|rollout| rollout.state.is_active());
+    if service.stopped {
+        report.warnings.push(format!(
+            "service {0} is stopped: swarmr service start {0} starts it",
+            service.name()
+        ));
+        return;
+    }
     if running != wanted || rolls {
         let progress = rollout
             .filter(|rollout| rollout.state.is_active())
@@ -243,11 +251,7 @@ fn describe_service(state: &State, service: &Service, report: &mut StatusReport)
                     .tasks_of(service.id)
                     .filter(|task| task.is_serving() && task.spec_version == rollout.target)
                     .count();
-                let kind = if rollout.state.is_rollback() {
-                    "rollback"
-                } else {
-                    "update"
-                };
+                let kind = rollout.noun();
                 format!(", {kind} in progress ({done} of {wanted} tasks)")
             })
             .unwrap_or_default();
@@ -256,16 +260,36 @@ fn describe_service(state: &State, service: &Service, report: &mut StatusReport)
             service.name()
         ));
     }
-    if let Some(rollout) = rollout.filter(|rollout| rollout.state.is_paused()) {
-        report.problems.push(StatusProblem {
-            what: format!("the update of {} is paused: {}", service.name(), rollout.message),
-            next: format!(
-                "swarmr service ps {0} shows why; then swarmr service rollback {0}, or update it again",
-                service.name()
-            ),
-        });
+    if let Some(rollout) = rollout {
+        describe_hold(service, rollout, report);
     }
     stuck_tasks(state, service, report);
+}
+
+/// Why a rollout does not go on, and who must do what.
+fn describe_hold(service: &Service, rollout: &Rollout, report: &mut StatusReport) {
+    let name = service.name();
+    if rollout.hold == Some(Hold::Promotion) {
+        report
+            .converging
+            .push(format!("{name}: {}", rollout.message));
+    } else if rollout.state.is_paused() {
+        let next = if rollout.hold == Some(Hold::User) {
+            format!("swarmr service resume {name} lets it go on")
+        } else {
+            format!(
+                "swarmr service ps {name} shows why; then swarmr service rollback {name}, update it again, or swarmr service resume {name}"
+            )
+        };
+        report.problems.push(StatusProblem {
+            what: format!(
+                "the {} of {name} is paused: {}",
+                rollout.noun(),
+                rollout.message
+            ),
+            next,
+        });
+    }
 }
 
 /// Why tasks of a service wait or fail, each reason once.
@@ -328,6 +352,10 @@ fn stuck(task: &Task) -> Option<String> {
         Some(Waiting::RestartDelay(_) | Waiting::Predecessor(_)) => None,
         // It runs; that it cannot leave is its node's problem.
         Some(Waiting::Leaving(_)) => None,
+        // Their times differ; what is wrong does not.
+        Some(Waiting::CrashLoop(crash_loop)) => {
+            Some(format!("crash loop, last exit: {}", crash_loop.last))
+        }
         Some(waiting) => Some(waiting.to_string()),
         None if matches!(task.status.state, TaskState::Failed | TaskState::Rejected) => {
             Some(task.status.err.clone()).filter(|err| !err.is_empty())

@@ -59,7 +59,14 @@ impl<'a> Desk<'a> {
             .specs
             .iter()
             .filter(|(version, _)| **version != service.spec_version)
-            .map(|(version, spec)| (*version, Kinship::between(spec, &service.spec)))
+            .map(|(version, spec)| {
+                let kinship = if *version < service.renewed {
+                    Kinship::Different
+                } else {
+                    Kinship::between(spec, &service.spec)
+                };
+                (*version, kinship)
+            })
             .collect();
         Some(Self {
             state,
@@ -149,16 +156,32 @@ impl<'a> Desk<'a> {
     /// The version of a task that takes a task's place for another reason than a rollout. While
     /// one is under way or paused, only its own steps change versions.
     pub(super) fn successor_version(&self, task: &Task) -> u64 {
-        let rolling = self
-            .rollout
-            .as_ref()
-            .is_some_and(|rollout| rollout.state.is_active() || rollout.state.is_paused());
+        let rolling = self.rollout.as_ref().is_some_and(Rollout::is_unfinished);
         let known = self.service.spec_at(task.spec_version).is_some();
         if rolling && known && !self.is_clean(task) {
             task.spec_version
         } else {
             self.service.spec_version
         }
+    }
+
+    /// The version of a task for a slot that is new. While an update still has steps before it,
+    /// only they spread the new spec: the slot begins with what most others have.
+    pub(super) fn newcomer_version(&self) -> u64 {
+        if super::steps::next(self).is_none() {
+            return self.service.spec_version;
+        }
+        let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
+        for task in self.tasks.values() {
+            let known = self.service.spec_at(task.spec_version).is_some();
+            if known && task.is_wanted() && !self.is_clean(task) {
+                *counts.entry(task.spec_version).or_default() += 1;
+            }
+        }
+        let most = counts
+            .into_iter()
+            .max_by_key(|(version, count)| (*count, std::cmp::Reverse(*version)));
+        most.map_or(self.service.spec_version, |(version, _)| version)
     }
 
     /// Whether a task's node cannot tell of it: it is gone or down.
@@ -208,6 +231,7 @@ impl<'a> Desk<'a> {
             gate,
             in_rollout: false,
             in_move: false,
+            taken_at: None,
             restarts: Restarts::default(),
         };
         let new = self.new_task(slot, successor);
@@ -341,6 +365,7 @@ impl<'a> Desk<'a> {
             gate: successor.gate,
             in_rollout: successor.in_rollout,
             in_move: successor.in_move,
+            taken_at: successor.taken_at,
             restarts: successor.restarts,
         };
         let task = Task::new(new.clone(), Meta::new(self.state.index(), self.now));
@@ -368,6 +393,8 @@ pub(super) struct Successor {
     pub(super) gate: Gate,
     pub(super) in_rollout: bool,
     pub(super) in_move: bool,
+    /// When its slot was taken, if that was before it is made.
+    pub(super) taken_at: Option<Timestamp>,
     pub(super) restarts: Restarts,
 }
 

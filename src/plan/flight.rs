@@ -9,7 +9,7 @@ use super::desk::{Desk, Successor};
 use super::wait::Wait;
 use crate::spec::{Nanos, TaskId, Timestamp, UpdateOrder};
 use crate::state::Task;
-use crate::state::task::{DesiredState, Gate, Restarts, TaskState};
+use crate::state::task::{DesiredState, Gate, Restarts, Slot, TaskState};
 
 /// The slots of one service that are in flight, and how many more may be.
 #[derive(Debug)]
@@ -92,9 +92,24 @@ pub(super) fn is_in_flight(task: &Task) -> bool {
     task.came_by_a_step() && task.running_since.is_none() && !task.has_ended()
 }
 
+/// When the slot of a task in flight was taken. Losing a node on the way does not change that.
+pub(super) fn taken_at(task: &Task) -> Timestamp {
+    task.taken_at.unwrap_or(task.meta.created_at)
+}
+
+/// Whether a slot is not waited for any more: its task did not run in time.
+pub(super) fn is_overdue(desk: &Desk<'_>, slot: Slot) -> bool {
+    desk.rollout
+        .as_ref()
+        .is_some_and(|rollout| rollout.overdue.contains(&slot))
+}
+
 /// How far a slot is whose task is of the wanted spec. A slot counts with its first attempt only:
 /// later ones say nothing new.
 pub(super) fn progress(desk: &Desk<'_>, task: &Task, delay: Nanos) -> Progress {
+    if is_overdue(desk, task.slot) {
+        return Progress::Landed;
+    }
     if is_in_flight(task) {
         return Progress::InFlight(task.id);
     }
@@ -139,6 +154,7 @@ pub(super) fn replace(desk: &mut Desk<'_>, old: &Task, order: UpdateOrder, in_fl
         },
         in_rollout: in_flight,
         in_move: false,
+        taken_at: None,
         restarts: Restarts::default(),
     };
     desk.replace(old, old_desired, successor);

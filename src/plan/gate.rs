@@ -4,10 +4,13 @@
 use super::desk::Desk;
 use crate::spec::{Nanos, TaskId, Timestamp};
 use crate::state::Task;
-use crate::state::task::{DesiredState, Waiting};
+use crate::state::task::{CrashLoop, DesiredState, Waiting};
 
 /// How long a task waits for another to stop at most.
 const PATIENCE: Nanos = Nanos::from_secs(60);
+
+/// Characters of a task's error that others repeat.
+const LONGEST_REASON: usize = 120;
 
 /// Promotes the tasks whose gates are open; says of the others what they wait for.
 pub(super) fn open(desk: &mut Desk<'_>) {
@@ -30,11 +33,35 @@ pub(super) fn open(desk: &mut Desk<'_>) {
 /// What keeps a gate closed, and until when at the latest.
 fn closed(desk: &Desk<'_>, task: &Task) -> Option<(Waiting, Timestamp)> {
     if let Some(start) = task.gate.not_before.filter(|start| *start > desk.now) {
-        return Some((Waiting::RestartDelay(start), start));
+        return Some((restart_delay(desk, task, start), start));
     }
     let until = task.meta.created_at + PATIENCE;
     let predecessor = predecessor(desk, task).filter(|_| until > desk.now)?;
     Some((Waiting::Predecessor(predecessor), until))
+}
+
+fn restart_delay(desk: &Desk<'_>, task: &Task, until: Timestamp) -> Waiting {
+    if task.restarts.streak < 2 {
+        return Waiting::RestartDelay(until);
+    }
+    let last = desk
+        .in_slot(task.slot)
+        .rev()
+        .find(|other| other.has_ended() && other.id != task.id)
+        .map(|ended| &ended.status);
+    let last = last.map_or_else(String::new, |status| {
+        let text = if status.err.is_empty() {
+            &status.message
+        } else {
+            &status.err
+        };
+        text.chars().take(LONGEST_REASON).collect()
+    });
+    Waiting::CrashLoop(Box::new(CrashLoop {
+        until,
+        restart: task.restarts.streak,
+        last,
+    }))
 }
 
 /// The oldest task of the slot that is still to stop. Not only the direct predecessor: that may

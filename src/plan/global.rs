@@ -31,12 +31,13 @@ pub(super) fn settle(desk: &mut Desk<'_>) -> Vec<Slot> {
             }
         }
     }
+    let version = desk.newcomer_version();
     let mut slots = Vec::new();
     for node in desk.state.nodes().filter(|node| qualifies(node)) {
         let slot = Slot::Node(node.id);
         // A paused node keeps what it has and gets nothing new.
         if node.takes_tasks() && restart::is_vacant(desk, slot) {
-            restart::fill(desk, slot);
+            restart::fill(desk, slot, version);
         }
         if node.is_draining(now) {
             stay_till_last(desk, slot, node);

@@ -8,6 +8,7 @@
 
 mod agenda;
 mod board;
+mod deadline;
 mod desk;
 mod enforce;
 mod explain;
@@ -30,6 +31,8 @@ mod restart;
 mod rollout;
 mod room;
 mod spread;
+mod steps;
+mod stopped;
 mod wait;
 
 pub use agenda::{Agenda, Plan};
@@ -37,7 +40,7 @@ pub use explain::{Explanation, WaitingTasks, explain};
 pub use obstacles::{Obstacle, Verdict};
 pub use rehearse::{Rehearsal, Step, rehearse};
 pub use remedy::{Fix, Remedy};
-pub use wait::Wait;
+pub use wait::{Stage, Wait};
 
 use crate::spec::{Mode, ServiceId, Timestamp};
 use crate::state::{Change, State};
@@ -66,6 +69,10 @@ fn look(state: &State, service: ServiceId, now: Timestamp, board: &mut Board<'_>
     let Some(mut desk) = Desk::of(state, service, now) else {
         return reap::remains(state, service, now);
     };
+    if desk.service.stopped {
+        stopped::settle(&mut desk);
+        return desk.close();
+    }
     enforce::reject_misplaced(&mut desk, board);
     if judge::count_failures(&mut desk) == Judgement::RollBack {
         // All that follows would be for a spec that is on its way out.

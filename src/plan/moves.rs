@@ -37,10 +37,7 @@ pub(super) fn pair(desk: &Desk<'_>, slot: Slot) -> Option<Pair> {
 /// Ends the moves whose new tasks run, and calls off those that are of no use any more: a newer
 /// spec is being rolled out, or the new task has lost the place that it was made for.
 pub(super) fn settle(desk: &mut Desk<'_>, slots: &[Slot]) {
-    let rolls = desk
-        .rollout
-        .as_ref()
-        .is_some_and(|rollout| rollout.state.is_active());
+    let rolls = rollout::advances(desk);
     for slot in slots {
         let Some(Pair { old, new }) = pair(desk, *slot) else {
             continue;
@@ -117,10 +114,7 @@ fn leave(
         places.known.clear();
         return Ok(());
     }
-    let rolls = desk
-        .rollout
-        .as_ref()
-        .is_some_and(|rollout| rollout.state.is_active());
+    let rolls = rollout::advances(desk);
     if rolls && !desk.is_clean(task) {
         return Err(Stay::Turn);
     }
@@ -143,6 +137,7 @@ fn leave(
         },
         in_rollout: false,
         in_move: true,
+        taken_at: None,
         restarts: task.restarts.clone(),
     };
     let new = desk.replace(task, old_desired, new);

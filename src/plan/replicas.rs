@@ -46,14 +46,15 @@ fn add(desk: &mut Desk<'_>, held: &[Slot], missing: u64) -> Vec<Slot> {
         .filter(|slot| held.binary_search(slot).is_err())
         .take(usize::try_from(missing.min(SLOTS_AT_ONCE)).unwrap_or(0))
         .collect();
+    let version = desk.newcomer_version();
     for slot in &free {
         let given_up = desk
             .in_slot(*slot)
             .all(|task| task.desired == DesiredState::Remove);
         if given_up {
-            desk.create(*slot, desk.service.spec_version, Gate::default());
+            desk.create(*slot, version, Gate::default());
         } else {
-            restart::fill(desk, *slot);
+            restart::fill(desk, *slot, version);
         }
     }
     free

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::desk::{Desk, Successor};
+use super::flight;
 use crate::spec::policy::RestartCondition;
 use crate::spec::{Nanos, RestartPolicy, Timestamp};
 use crate::state::Task;
@@ -44,7 +45,12 @@ pub(super) fn is_vacant(desk: &Desk<'_>, slot: Slot) -> bool {
 pub(super) fn is_finished(desk: &Desk<'_>, slot: Slot) -> bool {
     desk.in_slot(slot).next_back().is_some_and(|newest| {
         let policy = desk.restart_policy_of(newest);
+        let stopped_since = desk
+            .service
+            .started_at
+            .is_some_and(|started_at| newest.meta.created_at < started_at);
         newest.desired == DesiredState::Shutdown
+            && !stopped_since
             && if newest.has_ended() {
                 !allows_another(newest, &policy)
             } else {
@@ -54,12 +60,10 @@ pub(super) fn is_finished(desk: &Desk<'_>, slot: Slot) -> bool {
 }
 
 /// A new task for a vacant slot. It waits for what still stops there, unless the slot itself was
-/// given up.
-pub(super) fn fill(desk: &mut Desk<'_>, slot: Slot) {
+/// given up. A slot that never had one gets that version.
+pub(super) fn fill(desk: &mut Desk<'_>, slot: Slot, newcomer_version: u64) {
     let newest = desk.in_slot(slot).next_back();
-    let spec_version = newest.map_or(desk.service.spec_version, |newest| {
-        desk.successor_version(newest)
-    });
+    let spec_version = newest.map_or(newcomer_version, |newest| desk.successor_version(newest));
     let after = newest.and_then(|newest| desk.still_stopping(newest));
     let gate = Gate {
         not_before: None,
@@ -144,9 +148,17 @@ fn restarted(desk: &Desk<'_>, task: &Task) -> Successor {
     let policy = desk.restart_policy_of(task);
     let ended_at = task.status.applied_at;
     let spec_version = desk.successor_version(task);
-    let not_before = Some(ended_at + policy.delay()).filter(|start| *start > desk.now);
+    let backoff = desk.spec_of(task).backoff();
+    let was_well = task
+        .running_since
+        .is_some_and(|since| backoff.resets_after(ended_at - since));
+    let streak = if was_well { 0 } else { task.restarts.streak };
+    let not_before = Some(ended_at + backoff.delay(streak)).filter(|start| *start > desk.now);
     let restarts = if keeps_count(desk, task, spec_version) {
-        counted(&task.restarts, ended_at, &policy)
+        Restarts {
+            streak: streak + 1,
+            ..counted(&task.restarts, ended_at, &policy)
+        }
     } else {
         Restarts::default()
     };
@@ -158,6 +170,7 @@ fn restarted(desk: &Desk<'_>, task: &Task) -> Successor {
         },
         in_rollout: false,
         in_move: false,
+        taken_at: None,
         restarts,
     }
 }
@@ -177,6 +190,7 @@ fn counted(restarts: &Restarts, at: Timestamp, policy: &RestartPolicy) -> Restar
     Restarts {
         count: restarts.count + 1,
         recent,
+        streak: restarts.streak,
     }
 }
 
@@ -197,6 +211,7 @@ pub(super) fn moved(desk: &Desk<'_>, task: &Task) -> Successor {
         },
         in_rollout: task.in_rollout && task.running_since.is_none(),
         in_move: task.in_move && task.running_since.is_none(),
+        taken_at: Some(flight::taken_at(task)).filter(|_| task.in_rollout || task.in_move),
         restarts,
     }
 }

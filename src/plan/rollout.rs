@@ -3,15 +3,16 @@
 //!
 //! Which slots are in flight is `flight`'s; here is which slots are to be replaced, and the record.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use super::desk::Desk;
 use super::flight::{self, Flight, Progress};
-use super::moves;
-use super::wait::Wait;
-use crate::spec::{Nanos, Timestamp, UpdateOrder, UpdatePolicy};
+use super::wait::{Stage, Wait};
+use super::{moves, steps};
+use crate::spec::{Nanos, TaskId, Timestamp, UpdateOrder, UpdatePolicy};
 use crate::state::Task;
-use crate::state::service::{Rollout, RolloutState};
+use crate::state::service::{Hold, Rollout, RolloutState};
 use crate::state::task::{DesiredState, Slot, TaskState};
 
 /// The policy by which the service's tasks are replaced now.
@@ -27,6 +28,14 @@ pub(super) fn policy(desk: &Desk<'_>) -> UpdatePolicy {
     }
 }
 
+/// Whether a rollout is about to replace what is not of the wanted spec. One that waits for a
+/// promotion is not, however long that takes.
+pub(super) fn advances(desk: &Desk<'_>) -> bool {
+    desk.rollout
+        .as_ref()
+        .is_some_and(|rollout| rollout.state.is_active() && rollout.hold.is_none())
+}
+
 /// Where one slot stands in a rollout.
 #[derive(Debug)]
 enum Standing {
@@ -34,22 +43,30 @@ enum Standing {
     Clean(Progress),
     /// Still has a task of another spec.
     Dirty(Arc<Task>),
+    /// The same, but it is on its way to another node, which ends first.
+    Moving(TaskId),
 }
 
 /// Takes the steps that are due in `slots` and keeps the rollout's record.
 pub(super) fn step(desk: &mut Desk<'_>, slots: &[Slot]) {
     let policy = policy(desk);
-    let mut dirty = Vec::new();
+    let (mut dirty, mut closed, mut moving) = (Vec::new(), 0, 0);
     let mut flight = Flight::new(policy.parallelism);
     for slot in slots {
         match stand(desk, *slot, &policy) {
             Standing::Clean(progress) => flight.note(desk, progress),
+            Standing::Moving(task) => {
+                moving += 1;
+                flight.note(desk, Progress::InFlight(task));
+            }
             Standing::Dirty(task) if is_open(desk, *slot) => dirty.push(task),
             // Its turn comes when its node takes tasks again.
-            Standing::Dirty(task) if flight::is_in_flight(&task) => {
-                flight.note(desk, Progress::InFlight(task.id));
+            Standing::Dirty(task) => {
+                closed += 1;
+                if flight::is_in_flight(&task) && !flight::is_overdue(desk, *slot) {
+                    flight.note(desk, Progress::InFlight(task.id));
+                }
             }
-            Standing::Dirty(_) => {}
         }
     }
     if let Some(rollout) = desk.rollout.as_mut()
@@ -59,22 +76,35 @@ pub(super) fn step(desk: &mut Desk<'_>, slots: &[Slot]) {
         rollout.slots = dirty.len() as u64;
     }
     if let Some(paused) = desk.rollout.as_ref().filter(|it| it.state.is_paused()) {
-        let why = paused.message.clone();
-        return desk.wait(Wait::Paused(why));
+        let wait = match paused.hold {
+            Some(Hold::User) => Wait::PausedByUser,
+            _ => Wait::Paused(paused.message.clone()),
+        };
+        return desk.wait(wait);
     }
-    let settled = dirty.is_empty() && flight.has_landed();
+    let total = slots.len() as u64;
+    let clean = total - dirty.len() as u64 - closed - moving;
+    let stage = steps::next(desk).map(|step| step.stage(total));
+    let mut room = stage.map_or(u64::MAX, |stage| stage.slots.saturating_sub(clean));
+    let unfinished = !dirty.is_empty() || moving > 0;
+    let rests = !unfinished || room == 0;
+    let settled = rests && flight.has_landed();
     let waits = flight.waits();
-    take(desk, dirty, flight, policy.order);
+    take(desk, dirty, flight, policy.order, &mut room);
     if desk.rollout.as_ref().is_some_and(|it| it.state.is_active()) {
         for wait in waits {
             desk.wait(wait);
         }
-        record(desk, settled, policy.monitor);
+        if !rests {
+            steps::go_on(desk);
+        }
+        let stage = stage.filter(|_| unfinished);
+        record(desk, settled, policy.monitor, stage);
     }
 }
 
 /// Whether a new task can come to run in a slot: not where its node takes none.
-fn is_open(desk: &Desk<'_>, slot: Slot) -> bool {
+pub(super) fn is_open(desk: &Desk<'_>, slot: Slot) -> bool {
     match slot {
         Slot::Replica(_) => true,
         Slot::Node(node) => desk.state.node(node).is_some_and(|node| node.takes_tasks()),
@@ -84,7 +114,13 @@ fn is_open(desk: &Desk<'_>, slot: Slot) -> bool {
 /// Sees where a slot stands, and stops what is needless there.
 fn stand(desk: &mut Desk<'_>, slot: Slot, policy: &UpdatePolicy) -> Standing {
     if let Some(moving) = moves::pair(desk, slot) {
-        return Standing::Clean(Progress::InFlight(moving.new.id));
+        return if flight::is_overdue(desk, slot) {
+            Standing::Clean(Progress::Landed)
+        } else if desk.is_clean(&moving.new) {
+            Standing::Clean(Progress::InFlight(moving.new.id))
+        } else {
+            Standing::Moving(moving.new.id)
+        };
     }
     let wanted = desk.wanted(slot);
     let runs = |task: &Task| task.status.state == TaskState::Running;
@@ -126,28 +162,51 @@ fn stand_dirty(desk: &mut Desk<'_>, slot: Slot, wanted: &[Arc<Task>]) -> Standin
     Standing::Dirty(old.clone())
 }
 
-/// Replaces the tasks of as many dirty slots as may be in flight. Those that do not run go first:
-/// replacing them takes nothing away.
-fn take(desk: &mut Desk<'_>, mut dirty: Vec<Arc<Task>>, mut flight: Flight, order: UpdateOrder) {
-    dirty.sort_by_key(|task| (task.status.state == TaskState::Running, task.slot));
+/// Replaces the tasks of as many dirty slots as may be in flight, and as the step has `room` for.
+/// Those that do not run go first: replacing them takes nothing away. Where there are steps, the
+/// newest of the other specs goes next: it is what the last steps tried.
+fn take(
+    desk: &mut Desk<'_>,
+    mut dirty: Vec<Arc<Task>>,
+    mut flight: Flight,
+    order: UpdateOrder,
+    room: &mut u64,
+) {
+    let stepped = *room < u64::MAX;
+    let age = |task: &Task| Reverse(if stepped { task.spec_version } else { 0 });
+    dirty.sort_by_key(|task| {
+        let runs = task.status.state == TaskState::Running;
+        (runs, age(task), task.slot)
+    });
     // A former rollout took some of these slots; they stay in flight.
     let (taken, dirty): (Vec<_>, Vec<_>) =
         dirty.into_iter().partition(|old| flight::is_in_flight(old));
-    for old in taken {
+    for old in &taken {
         flight.note(desk, Progress::InFlight(old.id));
-        flight::replace(desk, &old, order, true);
+    }
+    for old in taken.iter().take_while(|_| spend(room)) {
+        flight::replace(desk, old, order, true);
     }
     for old in dirty {
-        // What has no node, and took no place from another, costs nobody anything.
-        let free = old.node.is_none() && !old.in_rollout;
-        if free || flight.take_off() {
+        // What has no node, and took no place from another, costs nobody anything. A step waits
+        // for it all the same.
+        let free = old.node.is_none() && !old.in_rollout && !stepped;
+        if *room > 0 && (free || flight.take_off()) {
+            spend(room);
             flight::replace(desk, &old, order, !free);
         }
     }
 }
 
-/// Ends the rollout once all slots have been settled for the monitor time.
-fn record(desk: &mut Desk<'_>, settled: bool, monitor: Nanos) {
+/// Takes one of what is left, if there is any.
+const fn spend(room: &mut u64) -> bool {
+    let some = *room > 0;
+    *room = room.saturating_sub(1);
+    some
+}
+
+/// Ends the rollout, or its step, once all slots have been settled for the monitor time.
+fn record(desk: &mut Desk<'_>, settled: bool, monitor: Nanos, stage: Option<Stage>) {
     let now = desk.now;
     let Some(mut rollout) = desk.rollout.clone().filter(|it| it.state.is_active()) else {
         return;
@@ -159,23 +218,25 @@ fn record(desk: &mut Desk<'_>, settled: bool, monitor: Nanos) {
     } else {
         let since = *rollout.settled_at.get_or_insert(now);
         let until = since + monitor;
-        if until <= now {
-            complete(&mut rollout, now);
-        } else {
+        if until > now {
             desk.wake(until);
             desk.wait(Wait::Monitor(until));
+        } else if let Some(stage) = stage {
+            steps::rest(desk, &mut rollout, stage, since);
+        } else {
+            complete(&mut rollout, now);
         }
     }
     desk.rollout = Some(rollout);
 }
 
 fn complete(rollout: &mut Rollout, now: Timestamp) {
-    let (state, message) = if rollout.state.is_rollback() {
-        (RolloutState::RollbackCompleted, "rollback completed")
+    rollout.message = format!("{} completed", rollout.noun());
+    rollout.hold = None;
+    rollout.state = if rollout.state.is_rollback() {
+        RolloutState::RollbackCompleted
     } else {
-        (RolloutState::Completed, "update completed")
+        RolloutState::Completed
     };
-    rollout.state = state;
-    rollout.message = message.to_owned();
     rollout.completed_at = Some(now);
 }

@@ -10,6 +10,7 @@ pub mod config;
 pub mod constraint;
 pub mod container;
 pub mod device;
+pub mod difference;
 pub mod extension;
 pub mod generic;
 pub mod id;

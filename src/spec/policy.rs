@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::extension::RollingExtension;
 use super::nullable::{is_default, nullable};
 use super::time::Nanos;
 
@@ -80,13 +81,26 @@ pub struct UpdatePolicy {
     pub monitor: Nanos,
     pub max_failure_ratio: f32,
     pub order: UpdateOrder,
+    /// How long a new task may take to run; `None` is for ever.
+    pub progress_deadline: Option<Nanos>,
 }
 
 impl UpdatePolicy {
     /// Docker's default monitor time.
     pub const MONITOR: Nanos = Nanos::from_secs(5);
 
-    pub(super) fn from_config(config: Option<&UpdateConfig>) -> Self {
+    pub(super) fn new(config: Option<&UpdateConfig>, extension: Option<&RollingExtension>) -> Self {
+        let deadline = extension
+            .and_then(|extension| extension.progress_deadline)
+            .unwrap_or(RollingExtension::PROGRESS_DEADLINE);
+        Self {
+            progress_deadline: Some(deadline).filter(|deadline| deadline.0 > 0),
+            ..Self::from_config(config)
+        }
+    }
+
+    /// Docker's part of it.
+    fn from_config(config: Option<&UpdateConfig>) -> Self {
         let Some(config) = config else {
             return Self {
                 parallelism: Some(1),
@@ -95,6 +109,7 @@ impl UpdatePolicy {
                 monitor: Self::MONITOR,
                 max_failure_ratio: 0.0,
                 order: UpdateOrder::StopFirst,
+                progress_deadline: None,
             };
         };
         Self {
@@ -108,6 +123,7 @@ impl UpdatePolicy {
                 .unwrap_or(Self::MONITOR),
             max_failure_ratio: config.max_failure_ratio,
             order: config.order.unwrap_or_default(),
+            progress_deadline: None,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::container::ContainerSpec;
-use super::extension::Extension;
+use super::extension::{Backoff, Extension, Step, StepSize};
 use super::generic::GenericResource;
 use super::nullable::{is_default, nullable};
 use super::policy::{RestartPolicy, UpdateConfig, UpdatePolicy};
@@ -71,12 +71,44 @@ impl ServiceSpec {
 
     /// What an update does, with Docker's defaults filled in.
     pub fn update_policy(&self) -> UpdatePolicy {
-        UpdatePolicy::from_config(self.update_config.as_ref())
+        let extension = self.swarmr.as_ref();
+        UpdatePolicy::new(
+            self.update_config.as_ref(),
+            extension.and_then(|extension| extension.update.as_ref()),
+        )
     }
 
     /// What a rollback does, with Docker's defaults filled in.
     pub fn rollback_policy(&self) -> UpdatePolicy {
-        UpdatePolicy::from_config(self.rollback_config.as_ref())
+        let extension = self.swarmr.as_ref();
+        UpdatePolicy::new(
+            self.rollback_config.as_ref(),
+            extension.and_then(|extension| extension.rollback.as_ref()),
+        )
+    }
+
+    /// Where an update stops until it is promoted, and after which time it goes on by itself. The
+    /// rest follows the last.
+    pub fn update_steps(&self) -> Vec<Step> {
+        let update = self.swarmr.as_ref().and_then(|it| it.update.as_ref());
+        let Some(update) = update else {
+            return Vec::new();
+        };
+        let steps = update.steps.iter();
+        steps
+            .filter(|step| step.size != StepSize::Percent(100))
+            .map(|step| Step {
+                delay: step.delay.or(update.step_delay),
+                ..*step
+            })
+            .collect()
+    }
+
+    /// How long restarts of its tasks wait.
+    pub fn backoff(&self) -> Backoff {
+        let policy = self.task_template.restart_policy.as_ref();
+        let extension = self.swarmr.as_ref().and_then(|it| it.restart.as_ref());
+        Backoff::new(policy.unwrap_or(&RestartPolicy::default()), extension)
     }
 
     /// Whether the service has a virtual IP on its networks (not `dnsrr`).

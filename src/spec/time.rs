@@ -36,6 +36,33 @@ impl Nanos {
     }
 }
 
+impl fmt::Display for Nanos {
+    /// As durations are given: `10m`, `1h30m`, `1.5s`, `0s`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SECOND: u64 = 1_000_000_000;
+        if self.0 < 0 {
+            f.write_str("-")?;
+        }
+        let length = self.0.unsigned_abs();
+        let (seconds, fraction) = (length / SECOND, length % SECOND);
+        let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        if hours > 0 {
+            write!(f, "{hours}h")?;
+        }
+        if minutes > 0 {
+            write!(f, "{minutes}m")?;
+        }
+        if fraction > 0 {
+            let digits = format!("{fraction:09}");
+            write!(f, "{seconds}.{}s", digits.trim_end_matches('0'))
+        } else if seconds > 0 || length < SECOND {
+            write!(f, "{seconds}s")
+        } else {
+            Ok(())
+        }
+    }
+}
+
 impl Add<Nanos> for Timestamp {
     type Output = Self;
 
@@ -99,6 +126,21 @@ impl<'de> Deserialize<'de> for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lengths_are_written_as_they_are_given() {
+        for (length, text) in [
+            (Nanos::ZERO, "0s"),
+            (Nanos::from_secs(600), "10m"),
+            (Nanos::from_secs(3661), "1h1m1s"),
+            (Nanos::from_secs(7200), "2h"),
+            (Nanos::from_millis(1_500), "1.5s"),
+            (Nanos::from_millis(61_050), "1m1.05s"),
+        ] {
+            assert_eq!(length.to_string(), text);
+            assert_eq!(crate::spec::parse::duration(text), Ok(length));
+        }
+    }
 
     #[test]
     fn timestamps_are_written_as_docker_writes_them() {

@@ -94,6 +94,12 @@ pub enum Op {
         id: ConfigId,
     },
 
+    /// Steers a service without changing what it is to be.
+    SteerService {
+        id: ServiceId,
+        steer: Steer,
+    },
+
     /// What agents report of their tasks, many in one entry.
     Report(Vec<TaskReport>),
     /// What the planner decided.
@@ -107,6 +113,32 @@ pub enum ServiceChange {
     Spec(ServiceSpec),
     /// Back to the previous spec, by the rollback policy.
     RollBack,
+}
+
+/// What a user asks of a service's rollout or tasks. None needs a version: each is refused where it
+/// means nothing, and doing it twice does it once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Steer {
+    /// Goes on from that step of an update that waits for it, to the next one or to the end.
+    Promote {
+        from: u64,
+        to_the_end: bool,
+    },
+    /// Lets a rollout rest.
+    Pause,
+    /// Lets a paused rollout go on; what has failed so far is forgiven.
+    Resume,
+    /// Back to an earlier spec, by the rollback policy.
+    RollBackTo {
+        revision: u64,
+    },
+    /// Replaces all tasks by the update policy. The index at which it was read makes it happen
+    /// once: a restart that began since does.
+    Restart {
+        seen: u64,
+    },
+    Stop,
+    Start,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -219,6 +251,8 @@ pub struct NewTask {
     pub in_rollout: bool,
     #[serde(default)]
     pub in_move: bool,
+    #[serde(default)]
+    pub taken_at: Option<Timestamp>,
     pub restarts: Restarts,
 }
 

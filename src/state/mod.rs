@@ -17,6 +17,7 @@ pub mod network;
 pub mod node;
 pub mod object;
 pub mod rejected;
+pub mod revision;
 pub mod service;
 pub mod snapshot;
 pub mod stay;

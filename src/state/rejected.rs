@@ -60,6 +60,10 @@ pub enum Rejected {
     NodeNotDown { name: String },
     #[error("service {name} has no previous spec to roll back to")]
     NoPreviousSpec { name: String },
+    #[error("service {name}: {problem}")]
+    NotNow { name: String, problem: String },
+    #[error("service {name} has no revision {revision}; swarmr service history {name} lists them")]
+    NoSuchRevision { name: String, revision: u64 },
     #[error(
         "service {name}: {what} cannot be changed by an update; remove the service and create it again"
     )]

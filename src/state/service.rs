@@ -1,17 +1,23 @@
 //! A service: its spec, the specs its tasks still run, its endpoint, its update in progress.
 
-use std::collections::BTreeMap;
+mod stored;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::object::Meta;
+use super::revision::Revision;
+use super::task::Slot;
 use crate::spec::service::PortConfig;
-use crate::spec::{NetworkId, ServiceId, ServiceSpec, Timestamp};
+use crate::spec::{NetworkId, ServiceId, ServiceSpec, TaskId, Timestamp};
+use stored::Stored;
 
 /// One service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(into = "Stored", try_from = "Stored")]
 pub struct Service {
     pub id: ServiceId,
     pub meta: Meta,
@@ -22,8 +28,17 @@ pub struct Service {
     pub previous: Option<Previous>,
     /// Specs that tasks still refer to, by version; the current one is among them.
     pub specs: BTreeMap<u64, Arc<ServiceSpec>>,
+    /// What it has been, oldest first; the last is what it is.
+    pub revisions: Vec<Revision>,
     pub endpoint: Endpoint,
     pub rollout: Option<Rollout>,
+    /// Has no tasks until it is started again; keeps its spec, ports and addresses.
+    pub stopped: bool,
+    /// When it was last started again: tasks from before it say nothing of their slots any more.
+    pub started_at: Option<Timestamp>,
+    /// Tasks of earlier spec versions are to be replaced although they mean the same: somebody
+    /// asked for a restart.
+    pub renewed: u64,
 }
 
 impl Service {
@@ -76,8 +91,39 @@ pub struct Rollout {
     pub failures: u64,
     /// Failed tasks that are counted in `failures` already are older than this.
     pub counted_until: Timestamp,
-    /// Since when all slots run the target; the last monitor time runs from here.
+    /// Since when all slots of the present step run the target; the monitor time runs from here.
     pub settled_at: Option<Timestamp>,
+    /// Why it does not go on.
+    #[serde(default)]
+    pub hold: Option<Hold>,
+    /// Steps of the update that it has left behind.
+    #[serde(default)]
+    pub step: u64,
+    /// Slots whose new task did not run before the progress deadline: they count as failed and
+    /// are not waited for any more.
+    #[serde(default)]
+    pub overdue: BTreeSet<Slot>,
+    /// Progress deadlines run from here at the earliest.
+    #[serde(default)]
+    pub resumed_at: Option<Timestamp>,
+    /// Replaces tasks by such as mean the same.
+    #[serde(default)]
+    pub restart: bool,
+}
+
+/// Why a rollout does not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hold {
+    /// A step is done; the next one waits for a promotion. The rollout is under way all the same:
+    /// failures are counted.
+    Promotion,
+    /// Somebody paused it.
+    User,
+    /// Too many new tasks failed; the last was this one, if it was not long ago.
+    Failure(Option<TaskId>),
+    /// A new task did not run in time, and that was one too many.
+    Deadline(TaskId),
 }
 
 /// Docker's states of an update.
@@ -111,7 +157,7 @@ impl RolloutState {
 
 impl Rollout {
     /// A rollout that has just begun.
-    pub(super) fn started(state: RolloutState, target: u64, at: Timestamp, message: &str) -> Self {
+    pub fn started(state: RolloutState, target: u64, at: Timestamp, message: &str) -> Self {
         Self {
             state,
             target,
@@ -122,6 +168,35 @@ impl Rollout {
             failures: 0,
             counted_until: at,
             settled_at: None,
+            hold: None,
+            step: 0,
+            overdue: BTreeSet::new(),
+            resumed_at: None,
+            restart: false,
+        }
+    }
+
+    /// What it is to clients that know Docker's states: one that waits for a promotion is paused.
+    pub fn shown_state(&self) -> RolloutState {
+        match (self.hold, self.state) {
+            (Some(Hold::Promotion), RolloutState::Updating) => RolloutState::Paused,
+            (_, state) => state,
+        }
+    }
+
+    /// Updating, and not finished: under way or paused.
+    pub fn is_unfinished(&self) -> bool {
+        self.state.is_active() || self.state.is_paused()
+    }
+
+    /// What it does, in a word.
+    pub const fn noun(&self) -> &'static str {
+        if self.restart {
+            "restart"
+        } else if self.state.is_rollback() {
+            "rollback"
+        } else {
+            "update"
         }
     }
 }

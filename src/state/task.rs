@@ -43,6 +43,9 @@ pub struct Task {
     /// that task is still wanted, it goes on until this one runs.
     #[serde(default)]
     pub in_move: bool,
+    /// When its slot was taken, where that was for a task before this one that lost its node.
+    #[serde(default)]
+    pub taken_at: Option<Timestamp>,
     /// Earlier attempts of the same slot at the same spec.
     pub restarts: Restarts,
     /// Why it has not got further; `None` when nothing holds it.
@@ -176,6 +179,9 @@ pub struct Restarts {
     pub count: u64,
     /// When the latest attempts failed, oldest first; kept only for policies with a window.
     pub recent: Vec<Timestamp>,
+    /// How many ended one after the other without having been well: what the delay grows with.
+    #[serde(default)]
+    pub streak: u64,
 }
 
 /// Why a task waits. Shown by `service ps`, the API's `Status.Err` and `status`.
@@ -191,6 +197,19 @@ pub enum Waiting {
     AddressesExhausted(NetworkId),
     /// It runs, but is to leave its node.
     Leaving(Stay),
+    /// The restart delay runs until then, and not for the first time in a row.
+    CrashLoop(Box<CrashLoop>),
+}
+
+/// A task that keeps ending.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CrashLoop {
+    /// When it is restarted.
+    pub until: Timestamp,
+    /// Which restart in a row that will be.
+    pub restart: u64,
+    /// How the last attempt ended.
+    pub last: String,
 }
 
 /// Why a node is not taken for a task.
@@ -248,6 +267,7 @@ impl fmt::Display for Waiting {
             }
             Self::Leaving(stay) => stay.fmt(f),
             Self::RestartDelay(until) => write!(f, "restart delay until {until}"),
+            Self::CrashLoop(crash_loop) => crash_loop.fmt(f),
             Self::Predecessor(task) => write!(f, "waiting for task {task} to stop"),
             Self::AddressesExhausted(network) => {
                 write!(
@@ -256,5 +276,29 @@ impl fmt::Display for Waiting {
                 )
             }
         }
+    }
+}
+
+impl fmt::Display for CrashLoop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (restart, th) = (self.restart, ordinal(self.restart));
+        // Whole seconds are enough for a person.
+        let until = Timestamp(self.until.0 - self.until.0.rem_euclid(1_000_000_000));
+        write!(f, "restarting at {until}, {restart}{th} time in a row")?;
+        if self.last.is_empty() {
+            Ok(())
+        } else {
+            write!(f, ", last exit: {}", self.last)
+        }
+    }
+}
+
+const fn ordinal(number: u64) -> &'static str {
+    match (number % 10, number % 100) {
+        (_, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
     }
 }

@@ -209,6 +209,7 @@ fn new_task(state: &State, id: u128, of: u128, slot: u64) -> NewTask {
         gate: Gate::default(),
         in_rollout: false,
         in_move: false,
+        taken_at: None,
         restarts: Restarts::default(),
     }
 }

@@ -156,6 +156,7 @@ impl FakeControl {
                 restarts: Restarts::default(),
                 in_rollout: false,
                 in_move: false,
+                taken_at: None,
             }),
             Change::Assign { task: id, node },
         ]));

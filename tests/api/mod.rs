@@ -16,4 +16,5 @@ mod pass_through;
 pub(crate) mod planning;
 mod requests;
 mod status;
+mod steer;
 mod validation;

@@ -402,3 +402,74 @@ fn drop_empty(value: &mut Value) {
         });
     }
 }
+
+/// Runs our program, which must succeed, and gives what it prints.
+async fn ours(server: &Server, arguments: &[&str]) -> String {
+    let (success, stdout, stderr) = run(swarmr(), server, arguments).await;
+    assert!(success, "{arguments:?}: {stderr}");
+    stdout
+}
+
+#[tokio::test]
+async fn services_are_steered_from_the_command_line() {
+    let server = Server::manager();
+    let create = "service create -d --name web --replicas 2 --update-steps 50%,100% \
+        --update-progress-deadline 2m --rollback-progress-deadline 0 --update-step-delay 1h \
+        --restart-delay 1s --restart-max-delay 1m --restart-backoff 3 --restart-reset 5m \
+        --revisions-limit 4 web:1";
+    ours(&server, &create.split_whitespace().collect::<Vec<_>>()).await;
+    let shown = ours(&server, &["service", "inspect", "web"]).await;
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    let minute = 60_000_000_000_i64;
+    assert_eq!(
+        shown[0]["Spec"]["Swarmr"],
+        serde_json::json!({
+            "Update": {
+                "ProgressDeadline": 2 * minute, "Steps": ["50%", "100%"], "StepDelay": 60 * minute
+            },
+            "Rollback": {"ProgressDeadline": 0},
+            "Restart": {"MaxDelay": minute, "Backoff": 3.0, "Reset": 5 * minute},
+            "RevisionsLimit": 4
+        })
+    );
+    ours(
+        &server,
+        &["service", "update", "-d", "--image", "web:2", "web"],
+    )
+    .await;
+    let history = ours(&server, &["service", "history", "web"]).await;
+    assert!(history.contains("2 (current)"), "{history}");
+    assert!(history.contains("image web:1 to web:2"), "{history}");
+    ours(&server, &["service", "pause", "web"]).await;
+    let (success, _, stderr) = run(swarmr(), &server, &["service", "promote", "-d", "web"]).await;
+    assert!(
+        !success && stderr.contains("does not wait for a promotion"),
+        "{stderr}"
+    );
+    ours(&server, &["service", "resume", "-d", "web"]).await;
+    ours(
+        &server,
+        &["service", "rollback", "-d", "--to-revision", "1", "web"],
+    )
+    .await;
+    let first = ours(&server, &["service", "inspect", "--revision", "2", "web"]).await;
+    assert!(first.contains("web:2"), "{first}");
+    let pretty = ["service", "inspect", "--pretty", "--revision", "2", "web"];
+    assert!(ours(&server, &pretty).await.contains("web:2"));
+    ours(&server, &["service", "stop", "web"]).await;
+    let list = ours(&server, &["service", "ls"]).await;
+    assert!(list.contains("0/2 (stopped)"), "{list}");
+    ours(&server, &["service", "start", "-d", "web"]).await;
+    let (success, _, stderr) = run(swarmr(), &server, &["service", "restart", "-d", "web"]).await;
+    assert!(!success && stderr.contains("is not finished"), "{stderr}");
+    ours(
+        &server,
+        &["service", "update", "-d", "--update-steps", "none", "web"],
+    )
+    .await;
+    let shown = ours(&server, &["service", "inspect", "web"]).await;
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    let update = &shown[0]["Spec"]["Swarmr"]["Update"];
+    assert_eq!(update.get("Steps"), None, "{update}");
+    assert_eq!(update["ProgressDeadline"], 2 * minute);
+}

@@ -5,7 +5,7 @@ use swarmr::spec::device::Device;
 use swarmr::spec::extension;
 use swarmr::spec::generic::GenericResource;
 use swarmr::spec::{Availability, NodeId, ServiceId};
-use swarmr::state::command::ServiceChange;
+use swarmr::state::command::{ServiceChange, Steer};
 use swarmr::state::node::NodeState;
 use swarmr::state::task::TaskState;
 use swarmr::state::{Op, Service};
@@ -33,6 +33,8 @@ pub(super) enum Event {
     /// A node comes to have that many, or as many as all had at first.
     Inventory(usize, bool),
     RollBack(usize),
+    RollBackTo(usize, u64),
+    Steer(usize, Verb),
     RemoveService(usize),
     Fail(usize),
     Complete(usize),
@@ -40,6 +42,18 @@ pub(super) enum Event {
     LimitHistory(i64),
     LeaderCrash,
     Advance(u8),
+}
+
+/// What a user asks of a service beside changing it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verb {
+    Promote,
+    Finish,
+    Pause,
+    Resume,
+    Restart,
+    Stop,
+    Start,
 }
 
 /// A service as it is created; what is not in an event stays for its life.
@@ -70,6 +84,10 @@ pub(super) struct Shape {
     pub(super) labelled: bool,
     /// They are rather, or only, near to those that have it.
     pub(super) near: &'static str,
+    /// Of updates and rollbacks; 0 is none.
+    pub(super) deadline_s: u64,
+    pub(super) steps: &'static str,
+    pub(super) max_delay_s: u64,
 }
 
 impl Shape {
@@ -116,6 +134,20 @@ impl Shape {
             put("cpus", self.cpus.to_string());
         }
         put("max-per-node", self.max_per_node.to_string());
+        for prefix in ["", "rollback-"] {
+            put(
+                &format!("{prefix}deadline"),
+                format!("{}s", self.deadline_s),
+            );
+        }
+        if !self.steps.is_empty() {
+            put("steps", self.steps.to_owned());
+        }
+        if self.max_delay_s > 0 {
+            // No less than the first delay.
+            let longest = self.max_delay_s.max(self.restart_delay_s);
+            put("max-delay", format!("{longest}s"));
+        }
         if self.spread {
             put("spread", "node.labels.zone".to_owned());
         }
@@ -147,6 +179,9 @@ impl Shape {
     }
 }
 
+/// A progress deadline that is short enough to be seen.
+pub(super) const DEADLINE_S: u64 = 12;
+
 pub(super) fn shape() -> impl Strategy<Value = Shape> {
     let rollout = (
         any::<bool>(),
@@ -164,6 +199,11 @@ pub(super) fn shape() -> impl Strategy<Value = Shape> {
         prop::sample::select(vec![0, 0, 1, 3]),
         prop::sample::select(vec![0, 0, 1]),
         any::<bool>(),
+    );
+    let beyond = (
+        prop::sample::select(vec![0, DEADLINE_S, DEADLINE_S]),
+        prop::sample::select(vec!["", "", "50%", "1,60%", "1:3s", "20%:2s,3"]),
+        prop::sample::select(vec![0, 4]),
     );
     let inventory = (
         prop::sample::select(vec![0, 0, 0, 1, 2]),
@@ -184,9 +224,10 @@ pub(super) fn shape() -> impl Strategy<Value = Shape> {
         placement,
         inventory,
         neighbours,
+        beyond,
     )
         .prop_map(
-            |(mode, replicas, rollout, restart, placement, inventory, neighbours)| Shape {
+            |(mode, replicas, rollout, restart, placement, inventory, neighbours, beyond)| Shape {
                 global: mode == 0,
                 replicas,
                 start_first: rollout.0,
@@ -207,6 +248,9 @@ pub(super) fn shape() -> impl Strategy<Value = Shape> {
                 apart: neighbours.1,
                 labelled: neighbours.2,
                 near: neighbours.3,
+                deadline_s: beyond.0,
+                steps: beyond.1,
+                max_delay_s: beyond.2,
             },
         )
 }
@@ -227,6 +271,17 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
         Availability::Pause,
         Availability::Drain,
     ]);
+    let verb = prop::sample::select(vec![
+        Verb::Promote,
+        Verb::Promote,
+        Verb::Finish,
+        Verb::Pause,
+        Verb::Resume,
+        Verb::Restart,
+        Verb::Stop,
+        Verb::Start,
+        Verb::Start,
+    ]);
     prop_oneof![
         1 => Just(Event::AddNode),
         2 => which.clone().prop_map(Event::NodeDown),
@@ -242,6 +297,8 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
         1 => (which.clone(), any::<bool>()).prop_map(|(service, on)| Event::Strategy(service, on)),
         1 => (which.clone(), any::<bool>()).prop_map(|(node, all)| Event::Inventory(node, all)),
         1 => which.clone().prop_map(Event::RollBack),
+        1 => (which.clone(), 1..5u64).prop_map(|(service, to)| Event::RollBackTo(service, to)),
+        4 => (which.clone(), verb).prop_map(|(service, verb)| Event::Steer(service, verb)),
         1 => which.clone().prop_map(Event::RemoveService),
         3 => which.clone().prop_map(Event::Fail),
         1 => which.prop_map(Event::Complete),
@@ -345,6 +402,18 @@ impl World {
             Event::RollBack(n) => self.nth_service(*n, |world, service| {
                 world.change_service(service.id, ServiceChange::RollBack);
             }),
+            Event::RollBackTo(n, revision) => self.nth_service(*n, |world, service| {
+                let steer = Steer::RollBackTo {
+                    revision: *revision,
+                };
+                world.propose(Op::SteerService {
+                    id: service.id,
+                    steer,
+                });
+            }),
+            Event::Steer(n, verb) => self.nth_service(*n, |world, service| {
+                world.steer(service, *verb);
+            }),
             Event::RemoveService(n) => self.nth_service(*n, |world, service| {
                 world.propose(Op::RemoveService { id: service.id });
             }),
@@ -361,6 +430,27 @@ impl World {
         }
         self.plan();
         seen(self);
+    }
+
+    pub(super) fn steer(&mut self, service: &Service, verb: Verb) {
+        let from = service.rollout.as_ref().map_or(0, |rollout| rollout.step);
+        let steer = match verb {
+            Verb::Promote | Verb::Finish => Steer::Promote {
+                from,
+                to_the_end: verb == Verb::Finish,
+            },
+            Verb::Pause => Steer::Pause,
+            Verb::Resume => Steer::Resume,
+            Verb::Restart => Steer::Restart {
+                seen: self.state.index(),
+            },
+            Verb::Stop => Steer::Stop,
+            Verb::Start => Steer::Start,
+        };
+        self.propose(Op::SteerService {
+            id: service.id,
+            steer,
+        });
     }
 
     fn nth_node(&mut self, n: usize, act: impl FnOnce(&mut Self, NodeId)) {

@@ -11,13 +11,13 @@ use proptest::test_runner::Config;
 use swarmr::plan::{Plan, explain};
 use swarmr::spec::{Availability, Nanos, ServiceId, TaskId, UpdateOrder};
 use swarmr::state::command::ServiceChange;
-use swarmr::state::service::RolloutState;
+use swarmr::state::service::{Hold, RolloutState};
 use swarmr::state::task::{DesiredState, NodeRejection, Slot, TaskState, Waiting};
 use swarmr::state::{Change, Service, State, Task};
 
 use super::agents::Image;
 use super::apart::keeps_apart;
-use super::history::{Event, equipped, event, shape};
+use super::history::{Event, Verb, equipped, event, shape};
 use super::specs::spec;
 use super::world::{Machine, World};
 
@@ -142,6 +142,15 @@ impl Steps {
             let Some(old) = state.task(*old) else {
                 continue;
             };
+            // A slot that was given up is in flight no more, whatever follows.
+            let given_up = state
+                .service(old.service)
+                .and_then(|service| service.rollout.as_ref())
+                .is_some_and(|rollout| rollout.overdue.contains(&old.slot));
+            if given_up {
+                self.taken.remove(&old.id);
+                continue;
+            }
             let steps = is_step(state, old, new.spec_version) && old.node.is_some();
             // What was in flight still is when its node is lost or another update comes; what has
             // failed is not.
@@ -155,7 +164,17 @@ impl Steps {
         }
     }
 
-    fn check(&self, world: &World) {
+    fn check(&mut self, world: &World) {
+        for service in world.state.services() {
+            let Some(rollout) = &service.rollout else {
+                continue;
+            };
+            for task in live(&world.state, service.id) {
+                if rollout.overdue.contains(&task.slot) {
+                    self.taken.remove(&task.id);
+                }
+            }
+        }
         let mut in_flight: BTreeMap<ServiceId, Vec<&Task>> = BTreeMap::new();
         for task in world.state.tasks() {
             let waits = task.is_wanted() && !task.has_ended() && task.running_since.is_none();
@@ -190,7 +209,49 @@ fn is_step(state: &State, old: &Task, version: u64) -> bool {
             .spec_at(version)
             .map(|spec| spec.task_template.container_spec.clone())
     };
-    rolls && container(old.spec_version) != container(version)
+    let restarts = old.spec_version < service.renewed && version >= service.renewed;
+    rolls && (restarts || container(old.spec_version) != container(version))
+}
+
+/// No restart waits longer than its policy's longest delay.
+fn no_longer_than_the_cap(world: &World) {
+    for task in world.state.tasks() {
+        let Some(service) = world.state.service(task.service) else {
+            continue;
+        };
+        let (Some(start), Some(spec)) = (task.gate.not_before, service.spec_at(task.spec_version))
+        else {
+            continue;
+        };
+        let extension = spec.extension().restart.unwrap_or_default();
+        let longest = extension.max_delay.unwrap_or(Nanos::from_secs(300));
+        // A task that has moved keeps the time, so the wait is never longer than from its making.
+        let waits = start - task.meta.created_at;
+        assert!(
+            waits <= longest,
+            "waits {waits}, at most {longest}: {task:#?}"
+        );
+    }
+}
+
+/// With a deadline, no rollout goes on for ever: it is done, or waits for somebody.
+fn rollouts_end(world: &World) {
+    for service in world.state.services() {
+        let Some(rollout) = &service.rollout else {
+            continue;
+        };
+        let policy = if rollout.state.is_rollback() {
+            service.spec.rollback_policy()
+        } else {
+            service.spec.update_policy()
+        };
+        let ends = policy.progress_deadline.is_some() && !service.stopped;
+        let awaits = rollout.hold == Some(Hold::Promotion);
+        assert!(
+            !ends || awaits || !rollout.state.is_active(),
+            "goes on for ever: {rollout:#?}"
+        );
+    }
 }
 
 /// With everything well again, each task runs or says why it does not, and no rollout goes on but
@@ -210,12 +271,16 @@ fn comes_to_rest(world: &World) {
             .rollout
             .as_ref()
             .is_some_and(|rollout| rollout.state.is_active());
-        assert!(!rolls || waiting, "hangs: {:#?}", service.rollout);
-        let may_stay = waiting
-            || service
-                .rollout
-                .as_ref()
-                .is_some_and(|rollout| rollout.state.is_paused());
+        let held = service
+            .rollout
+            .as_ref()
+            .is_some_and(|rollout| rollout.hold.is_some() || rollout.state.is_paused());
+        assert!(
+            !rolls || waiting || held || service.stopped,
+            "hangs: {:#?}",
+            service.rollout
+        );
+        let may_stay = waiting || held;
         let template = |version| service.spec_at(version).map(|spec| &spec.task_template);
         for task in live(&world.state, service.id) {
             let (has, wanted) = (
@@ -225,7 +290,12 @@ fn comes_to_rest(world: &World) {
             let same = has.map(|has| &has.container_spec) == wanted.map(|it| &it.container_spec);
             assert!(may_stay || same, "an old task stays: {task:#?}");
         }
-        complete(service, world);
+        if service.stopped {
+            let left = live(&world.state, service.id).count();
+            assert_eq!(left, 0, "a stopped service has tasks");
+        } else {
+            complete(service, world);
+        }
     }
 }
 
@@ -301,13 +371,15 @@ proptest! {
                 no_more_than_wanted(world);
                 no_overcommitment(world);
                 twins.check(world);
-                steps.borrow().check(world);
+                steps.borrow_mut().check(world);
+                no_longer_than_the_cap(world);
             });
         }
         world.heal();
         world.advance(Nanos::from_secs(200), no_more_than_wanted);
         comes_to_rest(&world);
         reasons_are_the_nodes_own(&world);
+        rollouts_end(&world);
         replays(&world);
     }
 
@@ -322,13 +394,15 @@ proptest! {
         replicas in 1..9u64,
         mut shape in shape(),
         fails in any::<bool>(),
-        crashes in prop::collection::vec(prop::bool::weighted(0.1), 150),
+        crashes in prop::collection::vec(prop::bool::weighted(0.1), 240),
     ) {
         shape.replicas = replicas;
         shape.global = false;
         shape.condition = "any";
         shape.attempts = 0;
         shape.fit_anywhere();
+        // Slower than jitter makes it, so that only what hangs is late.
+        shape.deadline_s = 60;
         let mut world = World::new(seed);
         world.agents.jitter(seed);
         for n in 0..3 {
@@ -350,7 +424,12 @@ proptest! {
             world.advance(Nanos::from_secs(1), |world| {
                 let up = live(&world.state, id).filter(|task| world.agents.runs(task.id)).count() as u64;
                 assert!(up + allowed >= replicas, "{up} of {replicas} up, {allowed} may be down");
+                within_its_step(world, id);
             });
+            let service = world.state.service(id).expect("the service").clone();
+            if service.rollout.as_ref().is_some_and(|it| it.hold == Some(Hold::Promotion)) {
+                world.steer(&service, Verb::Promote);
+            }
             if crash {
                 world.crash_leader();
             }
@@ -371,6 +450,53 @@ proptest! {
                 prop_assert_eq!(task.status.state, TaskState::Running);
             }
         }
+    }
+
+    /// A leader that is lost at any moment changes nothing of what becomes of an update.
+    #[test]
+    fn an_update_is_the_same_whoever_leads(
+        seed in any::<u64>(),
+        replicas in 1..7u64,
+        mut shape in shape(),
+        behaviour in prop::sample::select(vec![
+            Image::Works, Image::Missing, Image::Fails, Image::Hangs, Image::Crashes(2), Image::Crashes(7),
+        ]),
+        verbs in prop::collection::vec(
+            prop::option::weighted(0.1, prop::sample::select(vec![
+                Verb::Promote, Verb::Pause, Verb::Resume, Verb::Restart, Verb::Stop, Verb::Start,
+            ])),
+            60,
+        ),
+        crashes in prop::collection::vec(prop::bool::weighted(0.3), 60),
+    ) {
+        shape.replicas = replicas;
+        let run = |crashes: &[bool]| {
+            let mut world = World::new(seed);
+            for n in 0..3 {
+                world.add_node(&Machine::named(&format!("n{}", n + 2)));
+            }
+            world.agents.set_image("app:2", behaviour);
+            world.create_service(spec("web", &shape.words()));
+            world.advance(Nanos::from_secs(10), |_| {});
+            let id = world.only_service();
+            let mut words = shape.words();
+            words.insert("image".to_owned(), "app:2".to_owned());
+            world.change_service(id, ServiceChange::Spec(spec("web", &words)));
+            let mut seen = Vec::new();
+            for (verb, crash) in verbs.iter().zip(crashes) {
+                if let Some(verb) = verb {
+                    let service = world.state.service(id).expect("the service").clone();
+                    world.steer(&service, *verb);
+                }
+                world.advance(Nanos::from_secs(1), |_| {});
+                if *crash {
+                    world.crash_leader();
+                }
+                seen.push(outcome(&world, id));
+            }
+            seen
+        };
+        prop_assert_eq!(run(&crashes), run(&[false; 60]));
     }
 
     #[test]
@@ -452,6 +578,54 @@ proptest! {
         world.advance(Nanos::from_secs(60), |_| {});
         even(&world, web);
     }
+}
+
+/// What an update has come to, without ids and words.
+fn outcome(world: &World, service: ServiceId) -> String {
+    let found = world.state.service(service).expect("the service");
+    let rollout = found.rollout.as_ref().map(|rollout| {
+        let hold = rollout.hold.map(|hold| std::mem::discriminant(&hold));
+        let counts = (rollout.slots, rollout.failures, rollout.step);
+        (rollout.state, counts, hold, rollout.overdue.clone())
+    });
+    let mut tasks: Vec<String> = live(&world.state, service)
+        .map(|task| {
+            let image = found
+                .spec_at(task.spec_version)
+                .map(|spec| &spec.task_template.container_spec.image);
+            let (slot, state, restarts) = (task.slot, task.status.state, &task.restarts);
+            let counts = (restarts.count, restarts.streak);
+            format!("{slot} {image:?} {:?} {state:?} {counts:?}", task.desired)
+        })
+        .collect();
+    tasks.sort();
+    let revisions: Vec<_> = found.revisions.iter().map(|it| it.number).collect();
+    format!("{rollout:?} {revisions:?} {} {tasks:#?}", found.stopped)
+}
+
+/// While an update waits at a step, no more slots have the new spec than the step allows.
+fn within_its_step(world: &World, service: ServiceId) {
+    let found = world.state.service(service).expect("the service");
+    let Some(rollout) = found
+        .rollout
+        .as_ref()
+        .filter(|it| it.state == RolloutState::Updating)
+    else {
+        return;
+    };
+    let steps = found.spec.update_steps();
+    let Some(step) = usize::try_from(rollout.step)
+        .ok()
+        .and_then(|at| steps.get(at))
+    else {
+        return;
+    };
+    let allowed = step.size.of(found.spec.replicas().unwrap_or(0));
+    let new: BTreeSet<Slot> = live(&world.state, service)
+        .filter(|task| task.spec_version == rollout.target)
+        .map(|task| task.slot)
+        .collect();
+    assert!(new.len() as u64 <= allowed, "{new:?} at {step}");
 }
 
 /// No node has two tasks more than another.

@@ -9,7 +9,9 @@
 //! node label NAME LABEL=VALUE · node cpus NAME N · node has NAME ssd:1 · node device NAME gpu:0
 //! network create NAME [SUBNET]
 //! service create|update NAME WORD=VALUE …      (specs.rs has the words)
-//! service scale NAME=N · service rollback NAME · service rm NAME
+//! service scale NAME=N · service rollback NAME [REVISION] · service rm NAME
+//! service promote|finish|pause|resume|restart|stop|start NAME   (finish promotes to the end)
+//! revisions NAME
 //! service plan NAME WORD=VALUE …     what an update, or a creation, would do
 //! explain NAME                       why its tasks wait
 //! image works|missing|fails|hangs|stays NAME · image crashes|exits NAME after=3s
@@ -28,10 +30,10 @@ use swarmr::spec::device::Device;
 use swarmr::spec::generic::GenericResource;
 use swarmr::spec::network::{Ipam, IpamConfig};
 use swarmr::spec::{Availability, Nanos, NetworkId, NetworkSpec, NodeId};
-use swarmr::state::command::ServiceChange;
+use swarmr::state::command::{ServiceChange, Steer};
 use swarmr::state::node::NodeState;
 use swarmr::state::task::TaskState;
-use swarmr::state::{Op, Reply};
+use swarmr::state::{Op, Reply, Service};
 
 use super::agents::Image;
 use super::show::clock;
@@ -125,6 +127,26 @@ impl Script {
                 self.change(name, ServiceChange::Spec(spec))
             }
             ["service", "rollback", name] => self.change(name, ServiceChange::RollBack),
+            ["service", "rollback", name, revision] => {
+                let revision = number(revision);
+                self.steer(name, |_| Steer::RollBackTo { revision })
+            }
+            ["service", verb @ ("promote" | "finish"), name] => {
+                let to_the_end = *verb == "finish";
+                self.steer(name, |service| Steer::Promote {
+                    from: service.rollout.as_ref().map_or(0, |rollout| rollout.step),
+                    to_the_end,
+                })
+            }
+            ["service", "pause", name] => self.steer(name, |_| Steer::Pause),
+            ["service", "resume", name] => self.steer(name, |_| Steer::Resume),
+            ["service", "restart", name] => {
+                let seen = self.world.state.index();
+                self.steer(name, |_| Steer::Restart { seen })
+            }
+            ["service", "stop", name] => self.steer(name, |_| Steer::Stop),
+            ["service", "start", name] => self.steer(name, |_| Steer::Start),
+            ["revisions", name] => return self.titled(|world| world.revisions(name)),
             ["service", "rm", name] => {
                 let id = self.world.state.find_service(name).expect("the service").id;
                 self.world.propose(Op::RemoveService { id })
@@ -279,6 +301,12 @@ impl Script {
     fn change(&mut self, name: &str, change: ServiceChange) -> Reply {
         let id = self.world.state.find_service(name).expect("the service").id;
         self.world.change_service(id, change)
+    }
+
+    fn steer(&mut self, name: &str, steer: impl FnOnce(&Service) -> Steer) -> Reply {
+        let service = self.world.state.find_service(name).expect("the service");
+        let (id, steer) = (service.id, steer(service));
+        self.world.propose(Op::SteerService { id, steer })
     }
 
     fn end(&mut self, name: &str, state: TaskState) -> String {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use swarmr::plan::{Wait, waits};
 use swarmr::spec::{Mode, Timestamp};
-use swarmr::state::service::{Rollout, RolloutState};
+use swarmr::state::service::{Hold, Rollout, RolloutState};
 use swarmr::state::stay::Stay;
 use swarmr::state::task::{DesiredState, TaskState, Waiting};
 use swarmr::state::{Service, Task};
@@ -49,6 +49,30 @@ impl World {
         let mut text = String::new();
         for task in tasks {
             text.push_str(&self.task_line(service, task));
+        }
+        text
+    }
+
+    /// What a service has been.
+    pub(super) fn revisions(&self, name: &str) -> String {
+        let Ok(service) = self.state.find_service(name) else {
+            return format!("no service {name}\n");
+        };
+        let mut text = String::new();
+        for revision in service.revisions.iter().rev() {
+            let current = if revision.number == service.revision() {
+                " (current)"
+            } else {
+                ""
+            };
+            let _ = writeln!(
+                text,
+                "  {:<3} {:<6} {:<26} {}{current}",
+                revision.number,
+                clock(revision.at),
+                revision.cause.to_string(),
+                revision.spec.task_template.container_spec.image,
+            );
         }
         text
     }
@@ -132,6 +156,9 @@ impl World {
             _ => format!("{running}/{}", service.spec.replicas().unwrap_or(0)),
         };
         let mut text = format!("{} {mode}", service.name());
+        if service.stopped {
+            text.push_str(" · stopped");
+        }
         if let Some(rollout) = &service.rollout {
             let _ = write!(text, " · {}", self.rollout_text(rollout));
         }
@@ -145,6 +172,12 @@ impl World {
                     let _ = writeln!(text, "  watched until {}", clock(until));
                 }
                 Wait::InFlight(_) => {
+                    let _ = writeln!(text, "  {wait}");
+                }
+                Wait::Step { step, until } => {
+                    let _ = writeln!(text, "  {step} is done, next at {}", clock(until));
+                }
+                Wait::Promotion { .. } | Wait::PausedByUser | Wait::Stopped => {
                     let _ = writeln!(text, "  {wait}");
                 }
                 // The rollout's message says it already.
@@ -200,6 +233,18 @@ impl World {
             Waiting::Leaving(Stay::Delay(until)) => {
                 format!("leaves its node at {} at the earliest", clock(*until))
             }
+            Waiting::CrashLoop(it) => {
+                let last = if it.last.is_empty() {
+                    "finished"
+                } else {
+                    &it.last
+                };
+                format!(
+                    "crash loop, restart {} at {}: {last}",
+                    it.restart,
+                    clock(it.until)
+                )
+            }
             Waiting::NoSuitableNode(_)
             | Waiting::Leaving(_)
             | Waiting::Predecessor(_)
@@ -249,7 +294,10 @@ const fn stage(task: &Task) -> &'static str {
     }
 }
 
-const fn word(rollout: &Rollout) -> &'static str {
+fn word(rollout: &Rollout) -> &'static str {
+    if rollout.hold == Some(Hold::Promotion) {
+        return "awaits promotion";
+    }
     match rollout.state {
         RolloutState::Updating => "updating",
         RolloutState::Paused => "paused",

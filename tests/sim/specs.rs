@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use swarmr::spec::container::Mount;
-use swarmr::spec::extension::{AffinityRule, Extension, Strategy};
+use swarmr::spec::extension::{
+    AffinityRule, Extension, RestartExtension, RollingExtension, Strategy,
+};
 use swarmr::spec::parse;
 use swarmr::spec::policy::{RestartCondition, RestartPolicy, UpdateConfig};
 use swarmr::spec::service::{
@@ -103,7 +105,30 @@ fn rules(words: &Words, key: &str) -> Vec<AffinityRule> {
 }
 
 /// What is said beyond Docker's spec.
+/// `deadline=10m rollback-deadline=1m steps=10%,50%:5m step-delay=1m max-delay=1m backoff=2
+/// reset=10m revisions=5 device=… gpus=…`.
 fn extension(words: &Words) -> Option<Extension> {
+    let word = |key: &str| words.get(key).map(String::as_str);
+    let update = RollingExtension {
+        progress_deadline: word("deadline").map(length),
+        steps: word("steps")
+            .into_iter()
+            .flat_map(|steps| steps.split(','))
+            .map(|step| step.parse().expect("a step such as 10%"))
+            .collect(),
+        step_delay: word("step-delay").map(length),
+        ..RollingExtension::default()
+    };
+    let rollback = RollingExtension {
+        progress_deadline: word("rollback-deadline").map(length),
+        ..RollingExtension::default()
+    };
+    let restart = RestartExtension {
+        max_delay: word("max-delay").map(length),
+        backoff: word("backoff").map(|factor| factor.parse().expect("a factor such as 2")),
+        reset: word("reset").map(length),
+        ..RestartExtension::default()
+    };
     let all = |key: &str| words.get(key).into_iter().flat_map(|it| list(it));
     let extension = Extension {
         devices: all("device")
@@ -120,6 +145,10 @@ fn extension(words: &Words) -> Option<Extension> {
             Some("binpack") => Strategy::Binpack,
             _ => Strategy::Spread,
         },
+        update: (update != RollingExtension::default()).then_some(update),
+        rollback: (rollback != RollingExtension::default()).then_some(rollback),
+        restart: (restart != RestartExtension::default()).then_some(restart),
+        revisions_limit: words.get("revisions").map(|limit| number(limit)),
         ..Extension::default()
     };
     (extension != Extension::default()).then_some(extension)

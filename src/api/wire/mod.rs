@@ -14,6 +14,7 @@ pub mod info;
 pub mod network;
 pub mod node;
 pub mod planning;
+pub mod revision;
 pub mod service;
 pub mod task;
 pub mod version;

@@ -12,8 +12,8 @@ use crate::spec::policy::{
 };
 use crate::spec::service::{EndpointSpec, PortConfig};
 use crate::spec::{Mode, Nanos, NetworkId, ServiceId, ServiceSpec, Timestamp};
-use crate::state::service::RolloutState;
-use crate::state::task::{DesiredState, TaskState};
+use crate::state::service::{Hold, RolloutState};
+use crate::state::task::{DesiredState, TaskState, Waiting};
 use crate::state::{self, State};
 
 /// One service.
@@ -34,6 +34,46 @@ pub struct Service {
     /// Only where the client asked for it with `status=true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_status: Option<ServiceStatus>,
+    /// Only where it stands otherwise than Docker's services can.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub swarmr: Standing,
+}
+
+/// `Swarmr` of a service: how it stands, beyond what Docker's fields can say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Standing {
+    /// Has no tasks until it is started.
+    #[serde(skip_serializing_if = "is_default")]
+    pub stopped: bool,
+    /// Why its update does not go on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold: Option<HoldWord>,
+}
+
+/// Why an update does not go on, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldWord {
+    /// A step is done; somebody must promote it.
+    Promotion,
+    /// Somebody paused it.
+    User,
+    /// New tasks failed.
+    Failure,
+    /// New tasks did not run in time.
+    Deadline,
+}
+
+impl From<Hold> for HoldWord {
+    fn from(hold: Hold) -> Self {
+        match hold {
+            Hold::Promotion => Self::Promotion,
+            Hold::User => Self::User,
+            Hold::Failure(_) => Self::Failure,
+            Hold::Deadline(_) => Self::Deadline,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -79,6 +119,9 @@ pub struct ServiceStatus {
     pub running_tasks: u64,
     pub desired_tasks: u64,
     pub completed_tasks: u64,
+    /// Tasks that keep failing and wait for their next restart.
+    #[serde(skip_serializing_if = "is_default")]
+    pub crash_looping: u64,
 }
 
 /// What an update answers.
@@ -101,12 +144,20 @@ pub fn render(service: &state::Service, state: &State) -> Service {
             .map(|previous| previous.spec.clone()),
         endpoint: endpoint(service, state),
         update_status: service.rollout.as_ref().map(|rollout| UpdateStatus {
-            state: rollout.state,
+            state: rollout.shown_state(),
             started_at: Some(rollout.started_at),
             completed_at: rollout.completed_at,
             message: rollout.message.clone(),
         }),
         service_status: None,
+        swarmr: Standing {
+            stopped: service.stopped,
+            hold: service
+                .rollout
+                .as_ref()
+                .and_then(|rollout| rollout.hold)
+                .map(HoldWord::from),
+        },
     }
 }
 
@@ -147,6 +198,7 @@ pub fn status(service: &state::Service, state: &State) -> ServiceStatus {
             .is_some_and(|node| !node.is_down());
         counts.running_tasks += u64::from(task.is_serving() && node_answers);
         counts.desired_tasks += u64::from(wanted && (task.node.is_none() || node_answers));
+        counts.crash_looping += u64::from(matches!(task.waiting, Some(Waiting::CrashLoop(_))));
         counts.completed_tasks += u64::from(task.status.state == TaskState::Complete);
     }
     match &service.spec.mode {

@@ -32,6 +32,8 @@ pub(super) enum Goal {
 pub(super) struct Update {
     /// As the API spells it: `updating`, `rollback_completed`, …
     pub(super) state: String,
+    /// A step of it is done, and the next waits for a promotion.
+    pub(super) awaits_promotion: bool,
     pub(super) message: String,
 }
 
@@ -65,6 +67,7 @@ pub(super) enum Verdict {
     Waiting,
     Converged,
     /// Each with the daemon's reason.
+    AwaitsPromotion(String),
     Paused(String),
     RolledBack(String),
     RollbackPaused(String),
@@ -120,7 +123,12 @@ impl Tracker {
         if rolls_back && !self.wants_rollback {
             lines.push(Line::plain("rollback", message()));
         }
+        let awaits_promotion = snapshot
+            .update
+            .as_ref()
+            .is_some_and(|update| update.awaits_promotion);
         let verdict = match state {
+            "paused" if awaits_promotion => Verdict::AwaitsPromotion(message()),
             "paused" => Verdict::Paused(message()),
             "rollback_paused" => Verdict::RollbackPaused(message()),
             _ => {
@@ -372,6 +380,7 @@ mod tests {
         Snapshot {
             update: Some(Update {
                 state: state.into(),
+                awaits_promotion: false,
                 message: message.into(),
             }),
             ..snapshot
@@ -445,6 +454,19 @@ mod tests {
             at(0),
         );
         assert_eq!(view.verdict, Verdict::RollbackPaused("m".into()));
+    }
+
+    #[test]
+    fn a_step_that_waits_for_its_promotion_is_no_failure() {
+        let mut at_step = with_update(
+            replicas(1, &["running"]),
+            "paused",
+            "update waits for promotion after step 1 of 2",
+        );
+        at_step.update.as_mut().unwrap().awaits_promotion = true;
+        let view = Tracker::new(false).look(&at_step, at(0));
+        let message = "update waits for promotion after step 1 of 2";
+        assert_eq!(view.verdict, Verdict::AwaitsPromotion(message.into()));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::context::{Context, filters};
 use super::failure::{Exit, Failure};
 use super::output::word;
-use crate::api::wire::service::UpdateStatus;
+use crate::api::wire::service::{HoldWord, UpdateStatus};
 use crate::api::wire::{Node, Service, Task};
 use crate::spec::{Mode, Nanos, parse};
 pub(crate) use decide::Line;
@@ -157,6 +157,11 @@ impl Follower<'_> {
         Ok(match view.verdict {
             Verdict::Waiting => None,
             Verdict::Converged => Some(Ok(())),
+            // What was asked for so far is done; the rest is somebody's decision.
+            Verdict::AwaitsPromotion(message) => {
+                self.context.say(&format!("service {message}"));
+                Some(Ok(()))
+            }
             Verdict::Paused(message) => Some(Err(Failure::new(
                 Exit::RolledBack,
                 format!("service update paused: {message}"),
@@ -237,6 +242,7 @@ fn snapshot(service: &Service, tasks: &[Task], nodes: &[Node], before: Option<&s
     Snapshot {
         name: spec.name.clone(),
         goal: match &spec.mode {
+            _ if service.swarmr.stopped => Goal::Replicas(0),
             Mode::Replicated(_) => Goal::Replicas(spec.replicas().unwrap_or(1)),
             Mode::Global(_) => Goal::EveryNode,
             Mode::ReplicatedJob(job) => Goal::Completions(job.total_completions.unwrap_or(1)),
@@ -246,8 +252,10 @@ fn snapshot(service: &Service, tasks: &[Task], nodes: &[Node], before: Option<&s
             .update_status
             .as_ref()
             .filter(|update| before != Some(began(update).as_str()))
+            .filter(|_| !service.swarmr.stopped)
             .map(|update| Update {
                 state: word(&update.state),
+                awaits_promotion: service.swarmr.hold == Some(HoldWord::Promotion),
                 message: update.message.clone(),
             }),
         monitor: if is_job {

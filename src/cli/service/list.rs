@@ -55,7 +55,13 @@ const fn mode(mode: &Mode) -> &'static str {
 /// `4/6`, `4/6 (max 2 per node)`, `1/1 (3/5 completed)`.
 fn replicas(service: &Service) -> String {
     let status = service.service_status.unwrap_or_default();
-    let counts = format!("{}/{}", status.running_tasks, status.desired_tasks);
+    let mut counts = format!("{}/{}", status.running_tasks, status.desired_tasks);
+    if service.swarmr.stopped {
+        counts.push_str(" (stopped)");
+    }
+    if status.crash_looping > 0 {
+        counts.push_str(&format!(" ({} in a crash loop)", status.crash_looping));
+    }
     match &service.spec.mode {
         Mode::Replicated(_) => match service.spec.task_template.placement().max_replicas {
             0 => counts,

@@ -4,6 +4,7 @@ mod create;
 mod extension;
 mod flags;
 mod health;
+mod history;
 mod list;
 mod logs;
 mod merge;
@@ -11,6 +12,7 @@ mod planning;
 mod pretty;
 mod references;
 mod scale;
+mod steer;
 mod update;
 
 use clap::{Args, Subcommand};
@@ -20,6 +22,7 @@ use super::failure::Failure;
 use super::output::data::Data;
 use super::task_table::{self, TaskListArgs};
 use crate::api::client::target;
+use crate::api::wire::revision::Revision;
 use crate::api::wire::{Network, Service};
 
 #[derive(Debug, Subcommand)]
@@ -39,8 +42,22 @@ pub(crate) enum ServiceCommand {
     Explain(planning::ExplainArgs),
     /// Show what an update would do, step by step, without doing it
     Plan(Box<update::UpdateArgs>),
-    /// Return a service to what it was before its last update
+    /// Return a service to what it was before its last update, or to some revision
     Rollback(update::RollbackArgs),
+    /// List what a service has been
+    History(history::HistoryArgs),
+    /// Let an update take its next step
+    Promote(steer::PromoteArgs),
+    /// Let an update rest
+    Pause(steer::NamesArgs),
+    /// Let a paused update go on
+    Resume(steer::SteerArgs),
+    /// Replace all tasks, by the update policy
+    Restart(steer::SteerArgs),
+    /// Stop all tasks and keep everything else
+    Stop(steer::NamesArgs),
+    /// Start a stopped service
+    Start(steer::SteerArgs),
     /// Set how many tasks services have
     Scale(scale::ScaleArgs),
     /// Show what the tasks of a service write
@@ -70,6 +87,9 @@ pub(crate) struct InspectArgs {
     /// Show it for people
     #[arg(long)]
     pretty: bool,
+    /// Show what it was at that revision
+    #[arg(long, value_name = "REVISION")]
+    revision: Option<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -89,6 +109,13 @@ pub(crate) async fn run(context: &Context, command: ServiceCommand) -> Result<()
         ServiceCommand::Explain(args) => planning::explain(context, &args).await,
         ServiceCommand::Plan(args) => update::plan(context, *args).await,
         ServiceCommand::Rollback(args) => update::roll_back(context, args).await,
+        ServiceCommand::History(args) => history::run(context, args).await,
+        ServiceCommand::Promote(args) => steer::promote(context, args).await,
+        ServiceCommand::Pause(args) => steer::each(context, args, "pause").await,
+        ServiceCommand::Resume(args) => steer::resume(context, args).await,
+        ServiceCommand::Restart(args) => steer::restart(context, args).await,
+        ServiceCommand::Stop(args) => steer::each(context, args, "stop").await,
+        ServiceCommand::Start(args) => steer::start(context, args).await,
         ServiceCommand::Scale(args) => scale::run(context, args).await,
         ServiceCommand::Logs(args) => logs::run(context, args).await,
         ServiceCommand::Rm(args) => remove(context, args).await,
@@ -118,6 +145,9 @@ async fn ps(context: &Context, args: PsArgs) -> Result<(), Failure> {
 }
 
 async fn inspect(context: &Context, args: InspectArgs) -> Result<(), Failure> {
+    if let Some(revision) = args.revision {
+        return inspect_revision(context, &args, revision).await;
+    }
     let query = [("insertDefaults", "true")];
     if args.pretty || args.format.as_deref() == Some("pretty") {
         let (services, failures) = context
@@ -135,6 +165,40 @@ async fn inspect(context: &Context, args: InspectArgs) -> Result<(), Failure> {
         .get_each::<Data>("services", &args.services, &query)
         .await;
     context.print_inspected(&services, failures, args.format.as_deref())
+}
+
+async fn inspect_revision(
+    context: &Context,
+    args: &InspectArgs,
+    revision: u64,
+) -> Result<(), Failure> {
+    let (mut found, mut failures) = (Vec::new(), Vec::new());
+    let number = revision.to_string();
+    let pretty = args.pretty || args.format.as_deref() == Some("pretty");
+    for name in &args.services {
+        let path = ["swarmr", "v1", "services", name, "revisions", &number];
+        if pretty {
+            match context.get::<Revision>(&path, &[]).await {
+                Ok(revision) => {
+                    let mut service: Service = context.get(&["services", name], &[]).await?;
+                    service.spec = revision.spec.unwrap_or(service.spec);
+                    service.update_status = None;
+                    let networks: Vec<Network> = context.get(&["networks"], &[]).await?;
+                    context.print(&pretty::service(&service, &networks, context.now()))?;
+                }
+                Err(failure) => failures.push(failure),
+            }
+        } else {
+            match context.get::<Data>(&path, &[]).await {
+                Ok(revision) => found.push(revision),
+                Err(failure) => failures.push(failure),
+            }
+        }
+    }
+    if pretty {
+        return Failure::join(failures);
+    }
+    context.print_inspected(&found, failures, args.format.as_deref())
 }
 
 async fn remove(context: &Context, args: RemoveArgs) -> Result<(), Failure> {

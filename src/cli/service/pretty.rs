@@ -31,6 +31,9 @@ fn write_service(
         }
     }
     write_mode(text, &spec.mode)?;
+    if service.swarmr.stopped {
+        writeln!(text, "Stopped:\ttrue")?;
+    }
     if let Some(update) = &service.update_status {
         write_update_status(text, update, now)?;
     }

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::flags::{CommonFlags, Words, placement, reservations, words};
-use super::{create, merge, planning, references};
+use super::{create, merge, planning, references, steer};
 use crate::api::client::target;
 use crate::api::wire::{Service, ServiceUpdated};
 use crate::cli::context::Context;
@@ -51,6 +51,9 @@ pub(crate) struct UpdateArgs {
 pub(crate) struct RollbackArgs {
     /// Id or name
     service: String,
+    /// To that revision; "service history" lists them
+    #[arg(long, value_name = "REVISION")]
+    to_revision: Option<u64>,
     #[command(flatten)]
     progress: ProgressFlags,
 }
@@ -235,10 +238,17 @@ async fn resolve(context: &Context, args: &UpdateArgs) -> Result<Resolved, Failu
 }
 
 pub(super) async fn roll_back(context: &Context, args: RollbackArgs) -> Result<(), Failure> {
-    let before = write(context, &args.service, &[("rollback", "previous")], |_| {
-        Ok(())
-    })
-    .await?;
+    let before = match args.to_revision {
+        Some(revision) => {
+            let revision = revision.to_string();
+            let query = [("revision", revision.as_str())];
+            steer::ask(context, &args.service, "rollback", &query).await?
+        }
+        None => {
+            let query = [("rollback", "previous")];
+            write(context, &args.service, &query, |_| Ok(())).await?
+        }
+    };
     context.print(&format!("{}\n", args.service))?;
     let id = before.id.to_string();
     let operation = Operation::rollback(before.update_status);
@@ -256,6 +266,7 @@ async fn roll_back_by_update(context: &Context, args: &UpdateArgs) -> Result<(),
     }
     let args = RollbackArgs {
         service: args.service.clone(),
+        to_revision: None,
         progress: args.progress.clone(),
     };
     roll_back(context, args).await

@@ -1,6 +1,9 @@
 //! What swarmr's services have beyond Docker's.
 
 mod affinity;
+mod restart;
+mod rolling;
+mod step;
 
 use std::collections::BTreeMap;
 
@@ -10,6 +13,9 @@ use super::device::{DeviceMapping, DeviceRequest};
 use super::nullable::{is_default, nullable};
 
 pub use affinity::{AffinityRule, Strategy, Strength};
+pub use restart::{Backoff, RestartExtension};
+pub use rolling::RollingExtension;
+pub use step::{Step, StepSize};
 
 /// `Swarmr` of a service spec: settings that Docker's API has no field for. Clients that do not
 /// know of them leave them as they are: an update without the key keeps what was there.
@@ -30,6 +36,18 @@ pub struct Extension {
     pub anti_affinities: Vec<AffinityRule>,
     #[serde(deserialize_with = "nullable", skip_serializing_if = "is_default")]
     pub strategy: Strategy,
+    /// What an update does beyond `UpdateConfig`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub update: Option<RollingExtension>,
+    /// What a rollback does beyond `RollbackConfig`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<RollingExtension>,
+    /// How the delay between restarts grows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart: Option<RestartExtension>,
+    /// Revisions that are remembered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revisions_limit: Option<u64>,
     /// What this version does not know. Refused when it is sent; kept when it is read, for a newer
     /// manager may have written it.
     #[serde(flatten)]
@@ -37,6 +55,13 @@ pub struct Extension {
 }
 
 impl Extension {
+    /// Revisions that are remembered when nothing is said.
+    pub const REVISIONS: u64 = 10;
+
+    pub fn revisions_limit(&self) -> u64 {
+        self.revisions_limit.unwrap_or(Self::REVISIONS)
+    }
+
     /// Whether tasks of both are the same: settings that only steer decisions may differ.
     pub fn makes_same_tasks(&self, other: &Self) -> bool {
         self.devices == other.devices && self.device_requests == other.device_requests

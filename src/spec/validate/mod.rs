@@ -2,6 +2,7 @@
 //! to do. Called by the API before anything is proposed, and by the CLI before it asks.
 
 mod affinity;
+mod extension;
 mod inventory;
 mod objects;
 mod service;

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::affinity::check_affinities;
-use super::inventory::{check_device_requests, check_devices, check_generic};
+use super::extension::check_extension;
+use super::inventory::check_generic;
 use super::{Findings, MAX_LABEL_LENGTH, MIN_MEMORY_BYTES, MIN_NANO_CPUS, Problem};
 use crate::spec::constraint::Constraint;
 use crate::spec::container::{ContainerSpec, Healthcheck};
-use crate::spec::extension::Extension;
 use crate::spec::image;
 use crate::spec::policy::{RestartPolicy, UpdateConfig};
 use crate::spec::service::{EndpointMode, Placement, PublishMode, ResourceRequirements, Resources};
@@ -36,26 +35,11 @@ pub fn validate(spec: &ServiceSpec) -> Vec<Problem> {
         }
     }
     if let Some(extension) = &spec.swarmr {
-        check_extension(extension, &mut found);
+        check_extension(spec, extension, &mut found);
     }
     check_endpoint(spec, &mut found);
     check_networks(spec, &mut found);
     found.problems
-}
-
-fn check_extension(extension: &Extension, found: &mut Findings) {
-    check_affinities("Affinities", &extension.affinities, found);
-    check_affinities("AntiAffinities", &extension.anti_affinities, found);
-    check_devices(&extension.devices, found);
-    check_device_requests(&extension.device_requests, found);
-    for name in extension.other.keys() {
-        found.add(
-            format!("Swarmr.{name}"),
-            name.clone(),
-            "no such setting in this version",
-            "remove it, or update swarmr on this manager",
-        );
-    }
 }
 
 fn check_service_name(name: &str, found: &mut Findings) {

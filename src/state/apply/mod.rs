@@ -9,6 +9,7 @@ mod plan;
 mod reports;
 mod rollback;
 mod services;
+mod steer;
 
 use super::State;
 use super::command::{Command, Op, Reply, ServiceChange};
@@ -62,6 +63,7 @@ impl State {
                 ServiceChange::Spec(spec) => self.update_service(index, at, id, version, spec),
                 ServiceChange::RollBack => self.roll_back_service(index, at, id, version),
             },
+            Op::SteerService { id, steer } => self.steer_service(index, at, id, steer),
             Op::RemoveService { id } => self.remove_service(index, at, id),
             Op::CreateNetwork { id, spec } => self.create_network(index, at, id, *spec),
             Op::RemoveNetwork { id } => self.remove_network(id),

@@ -174,6 +174,7 @@ impl State {
             return false;
         };
         rollout.state = RolloutState::Paused;
+        rollout.hold = None;
         rollout.message = format!("update paused, it cannot be rolled back: {why}");
         service.meta.write(index, at);
         self.touched.service(id, index);
@@ -370,6 +371,7 @@ impl Task {
             gate: new.gate,
             in_rollout: new.in_rollout,
             in_move: new.in_move,
+            taken_at: new.taken_at,
             restarts: new.restarts,
             waiting: None,
         }

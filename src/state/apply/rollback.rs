@@ -1,15 +1,27 @@
-//! Returning a service to its previous spec.
+//! Returning a service to an earlier spec.
 
 use std::sync::Arc;
 
 use super::{Applied, check_version, not_found};
-use crate::spec::{ServiceId, Timestamp};
-use crate::state::State;
+use crate::spec::{ServiceId, ServiceSpec, Timestamp};
 use crate::state::command::Reply;
 use crate::state::rejected::{Kind, Rejected};
-use crate::state::service::{Rollout, RolloutState};
+use crate::state::revision::RevisionCause;
+use crate::state::service::{Previous, Rollout, RolloutState};
+use crate::state::{Service, State};
+
+/// Where a rollback leads, and who wants it.
+struct Return<'a> {
+    to: Previous,
+    /// What the next rollback returns to.
+    previous: Option<Previous>,
+    cause: RevisionCause,
+    message: &'a str,
+}
 
 impl State {
+    /// A user returns to the previous spec. As in Docker, the two change places: doing it again
+    /// leads back.
     pub(super) fn roll_back_service(
         &mut self,
         index: u64,
@@ -22,12 +34,44 @@ impl State {
             .get(&id)
             .ok_or_else(|| not_found(Kind::Service, &id))?;
         check_version(Kind::Service, service.name(), service.meta.version, version)?;
-        self.start_rollback(index, at, id, "manually requested rollback")?;
+        let to = previous_of(service)?;
+        let back = Return {
+            previous: Some(present(service)),
+            cause: RevisionCause::RolledBack {
+                to: service.revision_of(to.spec_version),
+            },
+            to,
+            message: "manually requested rollback",
+        };
+        self.start_return(index, at, id, back)?;
         Ok(Reply::Written { version: index })
     }
 
-    /// Makes the previous spec current again. An automatic rollback leaves nothing to roll back to,
-    /// and so does a manual one: it never oscillates.
+    /// A user returns to some revision.
+    pub(super) fn return_to(
+        &mut self,
+        index: u64,
+        at: Timestamp,
+        id: ServiceId,
+        spec: Arc<ServiceSpec>,
+        spec_version: u64,
+        revision: u64,
+    ) -> Applied {
+        let service = self
+            .services
+            .get(&id)
+            .ok_or_else(|| not_found(Kind::Service, &id))?;
+        let back = Return {
+            to: Previous { spec, spec_version },
+            previous: Some(present(service)),
+            cause: RevisionCause::RolledBack { to: Some(revision) },
+            message: &format!("manually requested rollback to revision {revision}"),
+        };
+        self.start_return(index, at, id, back)
+    }
+
+    /// An update that failed makes the previous spec current again. That leaves nothing to roll
+    /// back to, so that it never oscillates.
     pub(in crate::state) fn start_rollback(
         &mut self,
         index: u64,
@@ -38,32 +82,67 @@ impl State {
         let service = self
             .services
             .get(&id)
+            .ok_or_else(|| not_found(Kind::Service, &id))?;
+        let to = previous_of(service)?;
+        let back = Return {
+            previous: None,
+            cause: RevisionCause::RolledBackByItself {
+                to: service.revision_of(to.spec_version),
+            },
+            to,
+            message,
+        };
+        self.start_return(index, at, id, back)
+    }
+
+    fn start_return(
+        &mut self,
+        index: u64,
+        at: Timestamp,
+        id: ServiceId,
+        back: Return<'_>,
+    ) -> Applied {
+        let service = self
+            .services
+            .get(&id)
             .ok_or_else(|| not_found(Kind::Service, &id))?
             .clone();
-        let no_previous = || Rejected::NoPreviousSpec {
-            name: service.name().to_owned(),
-        };
-        let previous = service.previous.clone().ok_or_else(no_previous)?;
         // Networks of the old spec may be gone by now; a rollback to them cannot be done.
-        self.check_networks(&previous.spec)?;
-        let endpoint = self.allocate_endpoint(id, &previous.spec, &service.endpoint)?;
+        self.check_networks(&back.to.spec)?;
+        let endpoint = self.allocate_endpoint(id, &back.to.spec, &service.endpoint)?;
         let mut service = Arc::unwrap_or_clone(service);
-        service.spec = previous.spec;
-        service.spec_version = previous.spec_version;
-        service.previous = None;
+        service.remember_what_it_is();
+        service.spec = back.to.spec;
+        service.spec_version = back.to.spec_version;
+        service.previous = back.previous;
         service.endpoint = endpoint;
         service
             .specs
             .insert(service.spec_version, service.spec.clone());
+        service.record_revision(at, back.cause);
         service.rollout = Some(Rollout::started(
             RolloutState::RollbackStarted,
             service.spec_version,
             at,
-            message,
+            back.message,
         ));
         service.meta.write(index, at);
         self.put_service(index, service);
         self.drop_unused_specs(id);
         Ok(Reply::Written { version: index })
+    }
+}
+
+fn previous_of(service: &Service) -> Result<Previous, Rejected> {
+    let no_previous = || Rejected::NoPreviousSpec {
+        name: service.name().to_owned(),
+    };
+    service.previous.clone().ok_or_else(no_previous)
+}
+
+fn present(service: &Service) -> Previous {
+    Previous {
+        spec: service.spec.clone(),
+        spec_version: service.spec_version,
     }
 }

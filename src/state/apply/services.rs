@@ -9,7 +9,8 @@ use crate::spec::{NetworkId, ServiceId, ServiceSpec, Timestamp};
 use crate::state::command::Reply;
 use crate::state::object::Meta;
 use crate::state::rejected::{Kind, Rejected};
-use crate::state::service::{Endpoint, Previous, Rollout, RolloutState};
+use crate::state::revision::RevisionCause;
+use crate::state::service::{Endpoint, Hold, Previous, Rollout, RolloutState};
 use crate::state::task::DesiredState;
 use crate::state::{Service, State};
 
@@ -38,16 +39,21 @@ impl State {
         let endpoint = self.allocate_endpoint(id, &spec, &Endpoint::default())?;
         let spec = Arc::new(spec);
         self.service_names.insert(spec.name.clone(), id);
-        let service = Service {
+        let mut service = Service {
             id,
             meta: Meta::new(index, at),
             specs: std::iter::once((index, spec.clone())).collect(),
             spec,
             spec_version: index,
             previous: None,
+            revisions: Vec::new(),
             endpoint,
             rollout: None,
+            stopped: false,
+            started_at: None,
+            renewed: 0,
         };
+        service.record_revision(at, RevisionCause::Created);
         self.put_service(index, service);
         Ok(Reply::Written { version: index })
     }
@@ -82,6 +88,7 @@ impl State {
         let redeploys = redeploys(&service.spec, &spec);
         let resumes = !redeploys && resumes(&service, &spec);
         let mut service = Arc::unwrap_or_clone(service);
+        service.remember_what_it_is();
         service.previous = previous(&service, &spec, redeploys);
         service.spec = Arc::new(spec);
         service.endpoint = endpoint;
@@ -91,7 +98,11 @@ impl State {
             } else {
                 (RolloutState::Updating, "update resumed")
             };
-            *rollout = Rollout::started(state, rollout.target, at, message);
+            *rollout = Rollout {
+                step: rollout.step,
+                restart: rollout.restart,
+                ..Rollout::started(state, rollout.target, at, message)
+            };
         }
         if redeploys {
             service.spec_version = index;
@@ -105,6 +116,7 @@ impl State {
         service
             .specs
             .insert(service.spec_version, service.spec.clone());
+        service.record_revision(at, RevisionCause::Updated);
         service.meta.write(index, at);
         self.put_service(index, service);
         self.drop_unused_specs(id);
@@ -211,23 +223,23 @@ fn redeploys(old: &ServiceSpec, new: &ServiceSpec) -> bool {
 
 /// Whether an update of the policies alone sets a paused rollout going again.
 fn resumes(service: &Service, new: &ServiceSpec) -> bool {
+    // What somebody paused only they set going again.
     let paused = service
         .rollout
         .as_ref()
-        .is_some_and(|rollout| rollout.state.is_paused());
+        .is_some_and(|rollout| rollout.state.is_paused() && rollout.hold != Some(Hold::User));
     paused
         && (service.spec.update_config != new.update_config
-            || service.spec.rollback_config != new.rollback_config)
+            || service.spec.rollback_config != new.rollback_config
+            || service.spec.update_policy() != new.update_policy()
+            || service.spec.rollback_policy() != new.rollback_policy())
 }
 
 /// What a rollback returns to after an update. While a rollout is unfinished, an update that only
 /// scales, labels or changes policies must not make its half-deployed spec the one to return to:
 /// what it was before stays, with the new scale.
 fn previous(service: &Service, new: &ServiceSpec, redeploys: bool) -> Option<Previous> {
-    let unfinished = service
-        .rollout
-        .as_ref()
-        .is_some_and(|rollout| rollout.state.is_active() || rollout.state.is_paused());
+    let unfinished = service.rollout.as_ref().is_some_and(Rollout::is_unfinished);
     if redeploys || !unfinished {
         return Some(Previous {
             spec: service.spec.clone(),

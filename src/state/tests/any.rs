@@ -13,9 +13,9 @@ use crate::spec::{ConfigId, Mode, NetworkSpec, NodeSpec};
 use crate::state::Change;
 use crate::state::check::check;
 use crate::state::codec;
-use crate::state::command::{NodeObservation, ServiceChange, TaskReport};
+use crate::state::command::{NodeObservation, ServiceChange, Steer, TaskReport};
 use crate::state::node::NodeState;
-use crate::state::service::{Rollout, RolloutState};
+use crate::state::service::{Hold, Rollout, RolloutState};
 use crate::state::task::{TaskState, Waiting};
 
 /// Numbers that a command is made of: what it is, and choices.
@@ -142,17 +142,36 @@ fn some_change(state: &State, kind: u8, dice: [u8; 6]) -> Change {
             service: of,
             spec_version: version(current, c),
             rollout: Rollout {
-                state: RolloutState::Updating,
-                target: u64::from(c),
-                started_at: Timestamp(0),
-                completed_at: None,
-                message: String::new(),
                 slots: 1,
-                failures: 0,
-                counted_until: Timestamp(0),
-                settled_at: None,
+                hold: (a % 2 == 0).then_some(Hold::Promotion),
+                ..Rollout::started(
+                    RolloutState::Updating,
+                    u64::from(c),
+                    Timestamp(0),
+                    "update in progress",
+                )
             },
         },
+    }
+}
+
+fn some_steer(state: &State, dice: [u8; 6]) -> Steer {
+    let [a, b, ..] = dice;
+    match a % 7 {
+        0 => Steer::Promote {
+            from: u64::from(b % 3),
+            to_the_end: b.is_multiple_of(5),
+        },
+        1 => Steer::Pause,
+        2 => Steer::Resume,
+        3 => Steer::RollBackTo {
+            revision: u64::from(b % 5),
+        },
+        4 => Steer::Restart {
+            seen: state.index().saturating_sub(u64::from(b)),
+        },
+        5 => Steer::Stop,
+        _ => Steer::Start,
     }
 }
 
@@ -228,6 +247,10 @@ fn some_op(state: &State, (kind, dice): Dice) -> Op {
                 change: Box::new(change),
             }
         }
+        12 if b % 3 > 0 => Op::SteerService {
+            id: of,
+            steer: some_steer(state, [c, d, e, f, a, b]),
+        },
         12 => Op::RemoveService { id: of },
         13 => {
             let mut spec = NetworkSpec {

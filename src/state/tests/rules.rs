@@ -186,6 +186,16 @@ fn a_rollback_gives_tasks_their_own_version_back() {
     assert_eq!(found.spec_version, first);
     assert_eq!(found.spec.task_template.container_spec.image, "a");
     assert_eq!(found.specs.len(), 1, "the spec that nobody runs is dropped");
+    // As in Docker, the two have changed places.
+    update(&mut log, 1, ServiceChange::RollBack);
+    let found = log.state.service(service(1)).unwrap();
+    assert_eq!(found.spec.task_template.container_spec.image, "b");
+}
+
+#[test]
+fn there_is_nothing_to_roll_back_to_before_the_first_update() {
+    let mut log = Log::started();
+    log.create(1, image(named("web"), "a"));
     let why = rejected(update(&mut log, 1, ServiceChange::RollBack));
     assert!(matches!(why, Rejected::NoPreviousSpec { .. }));
 }
@@ -407,17 +417,12 @@ fn plans_are_skipped_where_the_state_has_moved_on() {
     let rollout = |version| Change::SetRollout {
         service: service(1),
         spec_version: version,
-        rollout: Rollout {
-            state: RolloutState::Completed,
-            target: version,
-            started_at: Timestamp(0),
-            completed_at: None,
-            message: String::new(),
-            slots: 0,
-            failures: 0,
-            counted_until: Timestamp(0),
-            settled_at: None,
-        },
+        rollout: Rollout::started(
+            RolloutState::Updating,
+            version,
+            Timestamp(0),
+            "update in progress",
+        ),
     };
     for stale in [
         create(1, version),

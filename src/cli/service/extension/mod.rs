@@ -2,6 +2,8 @@
 
 mod devices;
 mod placement;
+mod restart;
+mod rolling;
 
 use clap::Args;
 
@@ -14,6 +16,10 @@ pub(super) struct ExtensionFlags {
     devices: devices::DeviceFlags,
     #[command(flatten)]
     placement: placement::PlacementFlags,
+    #[command(flatten)]
+    restart: restart::RestartFlags,
+    #[command(flatten)]
+    rolling: rolling::RollingFlags,
 }
 
 impl ExtensionFlags {
@@ -22,6 +28,8 @@ impl ExtensionFlags {
     pub(super) fn apply(&self, spec: &mut ServiceSpec) -> Result<(), Failure> {
         self.devices.apply(spec);
         self.placement.apply(spec);
+        self.restart.apply(spec);
+        self.rolling.apply(spec);
         Ok(())
     }
 }
