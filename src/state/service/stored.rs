@@ -165,3 +165,90 @@ fn place(table: &mut Vec<Arc<ServiceSpec>>, spec: &Arc<ServiceSpec>) -> Place {
         table.len() - 1
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::codec;
+
+    fn spec(image: &str) -> Arc<ServiceSpec> {
+        let mut spec = ServiceSpec::default();
+        spec.task_template.container_spec.image = image.to_owned();
+        Arc::new(spec)
+    }
+
+    fn service() -> Service {
+        let (one, two) = (spec("web:1"), spec("web:2"));
+        let revision = |number, spec: &Arc<ServiceSpec>| Revision {
+            number,
+            at: Timestamp(1),
+            cause: RevisionCause::Updated,
+            spec: spec.clone(),
+            spec_version: number,
+        };
+        Service {
+            id: ServiceId::from_bits(7),
+            meta: Meta::new(9, Timestamp(1)),
+            spec_version: 2,
+            previous: Some(Previous {
+                spec: one.clone(),
+                spec_version: 1,
+            }),
+            specs: [(1, one.clone()), (2, two.clone())].into(),
+            // Equal, though not the same allocation.
+            revisions: vec![revision(1, &spec("web:1")), revision(2, &two)],
+            spec: two,
+            endpoint: Endpoint::default(),
+            rollout: None,
+            stopped: true,
+            started_at: None,
+            renewed: 0,
+        }
+    }
+
+    #[test]
+    fn each_spec_is_stored_once_and_shared_again() {
+        let service = service();
+        assert_eq!(Stored::from(service.clone()).table.len(), 2);
+        let bytes = codec::encode(&service).unwrap();
+        let read: Service = codec::decode(&bytes).unwrap();
+        assert_eq!(read, service);
+        let last = read.revisions.last().unwrap();
+        assert!(Arc::ptr_eq(&read.spec, &last.spec));
+        assert!(Arc::ptr_eq(&read.specs[&1], &read.revisions[0].spec));
+    }
+
+    #[test]
+    fn snapshots_from_before_revisions_are_read() {
+        #[derive(Serialize)]
+        struct Old {
+            id: ServiceId,
+            meta: Meta,
+            spec: Arc<ServiceSpec>,
+            spec_version: u64,
+            previous: Option<Previous>,
+            specs: BTreeMap<u64, Arc<ServiceSpec>>,
+            endpoint: Endpoint,
+            rollout: Option<Rollout>,
+        }
+        let now = service();
+        let bytes = codec::encode(&Old {
+            id: now.id,
+            meta: now.meta,
+            spec: now.spec.clone(),
+            spec_version: now.spec_version,
+            previous: now.previous.clone(),
+            specs: now.specs.clone(),
+            endpoint: now.endpoint.clone(),
+            rollout: None,
+        })
+        .unwrap();
+        let read: Service = codec::decode(&bytes).unwrap();
+        let want = Service {
+            revisions: Vec::new(),
+            stopped: false,
+            ..now
+        };
+        assert_eq!(read, want);
+    }
+}
