@@ -129,9 +129,10 @@ impl From<Rejected> for ApiError {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Rejected::NotFound { .. } | Rejected::NoSuchRevision { .. } => StatusCode::NOT_FOUND,
-            Rejected::NameTaken { .. } | Rejected::Stale { .. } | Rejected::NotNow { .. } => {
-                StatusCode::CONFLICT
-            }
+            Rejected::NameTaken { .. }
+            | Rejected::Stale { .. }
+            | Rejected::NotNow { .. }
+            | Rejected::RunGoesOn { .. } => StatusCode::CONFLICT,
             Rejected::InUse {
                 kind: Kind::Network,
                 ..
@@ -147,6 +148,7 @@ impl From<Rejected> for ApiError {
             | Rejected::StillManager { .. }
             | Rejected::NodeNotDown { .. }
             | Rejected::NoPreviousSpec { .. }
+            | Rejected::NotAJob { .. }
             | Rejected::Immutable { .. }
             | Rejected::Invalid { .. } => StatusCode::BAD_REQUEST,
         };
@@ -157,6 +159,7 @@ impl From<Rejected> for ApiError {
             Rejected::ClusterExists => Some(ErrorCode::AlreadyInCluster),
             Rejected::InUse { .. }
             | Rejected::NotNow { .. }
+            | Rejected::RunGoesOn { .. }
             | Rejected::PortTaken { .. }
             | Rejected::SubnetOverlaps { .. }
             | Rejected::LastManager { .. }

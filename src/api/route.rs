@@ -36,6 +36,7 @@ pub(super) enum Route {
     ServiceSteer(String, Verb),
     ServiceRevisions(String),
     ServiceRevision(String, String),
+    ServiceRun(String),
 
     TaskList,
     TaskInspect(String),
@@ -132,6 +133,7 @@ fn services(method: &str, rest: &[&str]) -> Route {
         ("DELETE", [service]) => Route::ServiceRemove((*service).to_owned()),
         ("POST", [service, "update"]) => Route::ServiceUpdate((*service).to_owned()),
         ("GET", [service, "logs"]) => Route::ServiceLogs((*service).to_owned()),
+        ("POST", [service, "run"]) => Route::ServiceRun((*service).to_owned()),
         _ => Route::Unknown,
     }
 }

@@ -319,6 +319,7 @@ async fn dispatch(api: &Api, request: Request<Incoming>) -> Answer {
         Route::ServiceSteer(name, verb) => steer::steer(api, &asked, &name, verb).await,
         Route::ServiceRevisions(name) => steer::revisions(api, &name).await,
         Route::ServiceRevision(name, revision) => steer::revision(api, &name, &revision).await,
+        Route::ServiceRun(name) => services::run_now(api, &name).await,
         Route::ServiceLogs(name) => logs::of_service(api, &asked, &name).await,
         Route::TaskList => tasks::list(api, &asked).await,
         Route::TaskInspect(name) => tasks::inspect(api, &name).await,

@@ -9,10 +9,11 @@ use hyper::{Method, StatusCode};
 use super::error::ApiError;
 use super::filters::Filters;
 use super::server::{Api, Asked};
-use super::wire::{self, Created, ServiceUpdated};
+use super::wire::{self, Created, RunStarted, ServiceUpdated};
 use super::{Answer, admit, lenient, names, reply};
-use crate::spec::{Mode, ServiceId, ServiceSpec};
+use crate::spec::{Mode, RequestId, ServiceId, ServiceSpec};
 use crate::state::command::ServiceChange;
+use crate::state::job::Cause;
 use crate::state::{Op, Service};
 
 const FILTERS: [&str; 5] = ["id", "label", "mode", "name", "runtime"];
@@ -91,7 +92,11 @@ pub(super) async fn plan(api: &Api, asked: &Asked, name: Option<&str>) -> Answer
 pub(super) async fn inspect(api: &Api, asked: &Asked, name: &str) -> Answer {
     let insert_defaults = asked.query.strict_flag("insertDefaults")?;
     let state = api.read().await?;
-    let mut service = wire::service::render(state.find_service(name)?, &state);
+    let found = state.find_service(name)?;
+    let mut service = wire::service::render(found, &state);
+    if let (Some(status), Some(job)) = (&mut service.job_status, &found.job) {
+        status.runs = wire::job::runs(job);
+    }
     if insert_defaults {
         service.spec = wire::service::insert_defaults(&service.spec).into();
     }
@@ -142,6 +147,27 @@ pub(super) async fn remove(api: &Api, name: &str) -> Answer {
     let id = api.read().await?.find_service(name)?.id;
     api.propose(Op::RemoveService { id }).await?;
     reply::empty(StatusCode::OK)
+}
+
+/// Runs a job now, beside what its schedule says. Not Docker's.
+pub(super) async fn run_now(api: &Api, name: &str) -> Answer {
+    let service = api.read().await?.find_service(name)?.id;
+    let request = RequestId::from_bits(api.control.fresh_id());
+    api.propose(Op::RunJob {
+        id: service,
+        request,
+    })
+    .await?;
+    let state = api.control.local_state();
+    let run = state
+        .service(service)
+        .and_then(|service| service.job.as_ref())
+        .and_then(|job| {
+            let asked = Cause::Requested(request);
+            job.runs().rev().find(|run| run.cause == asked)
+        })
+        .map(|run| run.number);
+    reply::json(StatusCode::CREATED, &RunStarted { run })
 }
 
 /// What a registry says of an image, by way of the engine. Clients only warn when it fails.

@@ -10,10 +10,11 @@ use super::control::{Consensus, Standing, StatusNode, StatusProblem, StatusRepor
 use super::server::Api;
 use super::wire::service;
 use crate::spec::{Availability, Mode, NodeId, Role, Timestamp};
+use crate::state::job::Outcome;
 use crate::state::node::NodeState;
 use crate::state::service::{Hold, Rollout};
 use crate::state::task::{TaskState, Waiting};
-use crate::state::{Node, Service, State, Task};
+use crate::state::{Job, Node, Service, State, Task};
 
 /// Problems of one kind that are told one by one; the rest are counted.
 const MOST_PROBLEMS: usize = 20;
@@ -232,6 +233,10 @@ fn missing_workers(state: &State, now: Timestamp, report: &mut StatusReport) {
 }
 
 fn describe_service(state: &State, service: &Service, report: &mut StatusReport) {
+    if let Some(job) = &service.job {
+        describe_job(state, service, job, report);
+        return stuck_tasks(state, service, report);
+    }
     let counts = service::status(service, state);
     let (running, wanted) = (counts.running_tasks, counts.desired_tasks);
     let rollout = service.rollout.as_ref();
@@ -288,6 +293,27 @@ fn describe_hold(service: &Service, rollout: &Rollout, report: &mut StatusReport
                 rollout.message
             ),
             next,
+        });
+    }
+}
+
+/// What goes on of a job, and whether its newest run has failed.
+fn describe_job(state: &State, service: &Service, job: &Job, report: &mut StatusReport) {
+    let name = service.name();
+    let counts = service::status(service, state);
+    if job.live_runs().next().is_some() {
+        report.converging.push(format!(
+            "{name}: {} running, {} completed",
+            counts.running_tasks, counts.completed_tasks
+        ));
+    }
+    let end = job.run(job.iteration).and_then(|run| run.end.as_ref());
+    if let Some(end) = end.filter(|end| end.outcome == Outcome::Failed) {
+        report.problems.push(StatusProblem {
+            what: format!("run {} of {name} has failed: {}", job.iteration, end.err),
+            next: format!(
+                "swarmr service ps {name} shows which tasks; swarmr service run-now {name} runs it again"
+            ),
         });
     }
 }

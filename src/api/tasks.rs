@@ -9,8 +9,7 @@ use super::filters::Filters;
 use super::server::Api;
 use super::server::Asked;
 use super::{Answer, reply, wire};
-use crate::state::task::DesiredState;
-use crate::state::{State, Task};
+use crate::state::{Service, State, Task};
 
 const FILTERS: [&str; 8] = [
     "_up-to-date",
@@ -27,7 +26,9 @@ pub(super) async fn list(api: &Api, asked: &Asked) -> Answer {
     let filters = Filters::parse(asked.query.get("filters"), &FILTERS)?;
     filters.check_words(
         "desired-state",
-        &["running", "shutdown", "accepted", "ready", "remove"],
+        &[
+            "running", "shutdown", "accepted", "ready", "remove", "complete",
+        ],
     )?;
     let state = api.read().await?;
     let tasks: Vec<wire::Task> = candidates(&state, &filters)?
@@ -76,21 +77,21 @@ fn candidates<'a>(state: &'a State, filters: &Filters) -> Result<Vec<&'a Arc<Tas
 
 fn fits(task: &Task, state: &State, filters: &Filters) -> bool {
     let service = state.service(task.service);
-    filters.fits("desired-state", |word| desired_word(task.desired) == word)
+    let desired = wire::task::DesiredState::of(task);
+    filters.fits("desired-state", |word| desired.word() == word)
         && filters.fits("runtime", |runtime| runtime == "container")
         && filters.fits_start("id", &task.id.to_string())
         && (!filters.has("name") || filters.fits_start("name", &wire::task::name(task, state)))
         && (!filters.has("label")
             || service.is_some_and(|service| filters.fits_labels("label", &service.spec.labels)))
         && (!filters.has("_up-to-date")
-            || service.is_some_and(|service| service.spec_version == task.spec_version))
+            || service.is_some_and(|service| is_up_to_date(service, task)))
 }
 
-const fn desired_word(desired: DesiredState) -> &'static str {
-    match desired {
-        DesiredState::Ready => "ready",
-        DesiredState::Running => "running",
-        DesiredState::Shutdown => "shutdown",
-        DesiredState::Remove => "remove",
+/// Of the newest spec, or of the newest run of a job.
+fn is_up_to_date(service: &Service, task: &Task) -> bool {
+    match (&service.job, task.slot.run()) {
+        (Some(job), Some(run)) => run == job.iteration,
+        _ => service.spec_version == task.spec_version,
     }
 }

@@ -24,6 +24,7 @@ pub(crate) enum Exit {
     OutcomeUnknown = 7,
     RolledBack = 8,
     CannotBePlaced = 9,
+    JobFailed = 10,
     TimedOut = 124,
     Interrupted = 130,
 }
@@ -40,6 +41,7 @@ pub(crate) const EXIT_CODES: &str = "Exit codes:
   7    outcome unknown: the change may or may not have been made
   8    update rolled back or paused
   9    cannot be placed on any node
+  10   a job has failed: tasks ended badly and are not tried again
   124  timed out
   130  interrupted (the operation goes on)";
 

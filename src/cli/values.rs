@@ -4,6 +4,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::spec::extension::Strategy;
 use crate::spec::policy::RestartCondition;
+use crate::spec::schedule::Concurrency;
 use crate::spec::service::EndpointMode;
 use crate::spec::{Availability, FailureAction, Role, UpdateOrder};
 
@@ -68,4 +69,12 @@ pub(crate) fn restart_condition() -> impl TypedValueParser<Value = RestartCondit
 
 pub(crate) fn endpoint_mode() -> impl TypedValueParser<Value = EndpointMode> {
     words(&[("vip", EndpointMode::Vip), ("dnsrr", EndpointMode::Dnsrr)])
+}
+
+pub(crate) fn concurrency() -> impl TypedValueParser<Value = Concurrency> {
+    words(&[
+        ("allow", Concurrency::Allow),
+        ("forbid", Concurrency::Forbid),
+        ("replace", Concurrency::Replace),
+    ])
 }

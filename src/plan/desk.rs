@@ -9,6 +9,7 @@ use super::kinship::Kinship;
 use super::wait::Wait;
 use super::{Look, board::Board};
 use crate::spec::id::Ids;
+use crate::spec::policy::RestartCondition;
 use crate::spec::{NodeId, RestartPolicy, ServiceId, ServiceSpec, TaskId, Timestamp};
 use crate::state::claims::{Ask, Claims};
 use crate::state::command::NewTask;
@@ -16,7 +17,7 @@ use crate::state::object::Meta;
 use crate::state::service::Rollout;
 use crate::state::task::{DesiredState, Gate, Restarts, Slot, TaskState, Waiting};
 use crate::state::usage::Reserved;
-use crate::state::{Change, Service, State, Task};
+use crate::state::{Change, Job, Service, State, Task};
 
 #[derive(Debug)]
 pub(super) struct Desk<'a> {
@@ -27,6 +28,8 @@ pub(super) struct Desk<'a> {
     needs: Needs<'a>,
     /// As it will be; written back when it has changed.
     pub(super) rollout: Option<Rollout>,
+    /// As it will be; written back when it has changed.
+    pub(super) job: Option<Job>,
     ids: Ids,
     tasks: BTreeMap<TaskId, Arc<Task>>,
     /// Tasks of each slot, oldest first.
@@ -74,6 +77,7 @@ impl<'a> Desk<'a> {
             now,
             needs: Needs::of(&service.spec),
             rollout: service.rollout.clone(),
+            job: service.job.clone(),
             ids: ids(state, id),
             tasks,
             slots,
@@ -125,8 +129,14 @@ impl<'a> Desk<'a> {
     }
 
     pub(super) fn restart_policy_of(&self, task: &Task) -> RestartPolicy {
-        let policy = &self.spec_of(task).task_template.restart_policy;
-        policy.clone().unwrap_or_default()
+        let spec = self.spec_of(task);
+        let policy = &spec.task_template.restart_policy;
+        let mut policy = policy.clone().unwrap_or_default();
+        if spec.mode.is_job() && policy.condition() == RestartCondition::Any {
+            // What has completed is never done again.
+            policy.condition = Some(RestartCondition::OnFailure);
+        }
+        policy
     }
 
     /// Whether a task is what the service wants now, so that a rollout has nothing to do for it.
@@ -158,6 +168,10 @@ impl<'a> Desk<'a> {
     pub(super) fn successor_version(&self, task: &Task) -> u64 {
         let rolling = self.rollout.as_ref().is_some_and(Rollout::is_unfinished);
         let known = self.service.spec_at(task.spec_version).is_some();
+        if known && task.slot.run().is_some() {
+            // A run is of one spec from its beginning to its end.
+            return task.spec_version;
+        }
         if rolling && known && !self.is_clean(task) {
             task.spec_version
         } else {
@@ -342,6 +356,18 @@ impl<'a> Desk<'a> {
                 spec_version: self.service.spec_version,
                 rollout,
             });
+        }
+        if let Some(job) = self
+            .job
+            .take_if(|job| self.service.job.as_ref() != Some(job))
+        {
+            let change = Change::SetJob {
+                service: self.service.id,
+                revision: job.revision,
+                job,
+            };
+            // A run's tasks are made after the run.
+            self.changes.insert(0, change);
         }
         Look {
             changes: self.changes,

@@ -8,7 +8,7 @@ use super::desk::Desk;
 use super::filters::Needs;
 use crate::spec::Availability;
 use crate::state::claims::Claims;
-use crate::state::task::{Slot, TaskState};
+use crate::state::task::TaskState;
 use crate::state::{Node, Task};
 
 const MISPLACED: &str = "assigned node no longer meets constraints";
@@ -45,7 +45,7 @@ fn suits(desk: &Desk<'_>, needs: &BTreeMap<u64, Needs<'_>>, task: &Task, node: &
     } else {
         task.spec_version
     };
-    let global = matches!(task.slot, Slot::Node(_));
+    let global = task.slot.node().is_some();
     global || needs.get(&version).is_none_or(|needs| needs.suits(node))
 }
 

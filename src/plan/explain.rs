@@ -57,7 +57,7 @@ pub fn explain(state: &State, service: ServiceId, now: Timestamp) -> Explanation
         let same = |known: &&mut WaitingTasks| {
             known.reason == *reason
                 && known.spec_version == task.spec_version
-                && matches!(task.slot, Slot::Replica(_))
+                && task.slot.node().is_none()
         };
         match waiting.iter_mut().find(same) {
             Some(known) => known.slots.push(task.slot),
@@ -96,9 +96,9 @@ fn judge(desk: &Desk<'_>, board: &Board<'_>, task: &Task) -> (Vec<Verdict>, Vec<
     let (needs, neighbours) = (Needs::of(spec), Neighbours::of(desk, board, spec));
     let own: BTreeMap<NodeId, u64> = own_by_node(desk);
     let (mut verdicts, mut remedies) = (Vec::new(), Vec::new());
-    let candidates = desk.state.nodes().filter(|node| match task.slot {
-        Slot::Replica(_) => true,
-        Slot::Node(only) => node.id == only,
+    let candidates = desk.state.nodes().filter(|node| {
+        let only = task.slot.node();
+        only.is_none_or(|only| node.id == only)
     });
     for node in candidates {
         let usage = board.usage(node.id);

@@ -17,11 +17,7 @@ pub(super) fn settle(desk: &mut Desk<'_>) -> Vec<Slot> {
         node.keeps_tasks(now) && needs.suits(node) && stays
     };
     for slot in desk.slots() {
-        let node = match slot {
-            Slot::Node(node) => desk.state.node(node),
-            Slot::Replica(_) => None,
-        };
-        match node {
+        match slot.node().and_then(|node| desk.state.node(node)) {
             None => replicas::remove(desk, slot),
             Some(node) if qualifies(node) => {}
             Some(_) => {
@@ -51,7 +47,7 @@ pub(super) fn settle(desk: &mut Desk<'_>) -> Vec<Slot> {
 fn has_movable_tasks(state: &State, node: &Node) -> bool {
     state
         .tasks_on(node.id)
-        .any(|task| !task.has_ended() && matches!(task.slot, Slot::Replica(_)))
+        .any(|task| !task.has_ended() && task.slot.node().is_none())
 }
 
 fn stay_till_last(desk: &mut Desk<'_>, slot: Slot, node: &Node) {

@@ -16,6 +16,7 @@ mod filters;
 mod flight;
 mod gate;
 mod global;
+mod job;
 mod judge;
 mod kinship;
 mod moves;
@@ -48,7 +49,7 @@ use board::Board;
 use desk::Desk;
 use judge::Judgement;
 
-/// What a service's rollout waits for; empty when there is none under way. Any manager can tell,
+/// What a service's rollout waits for, or a job's next run; empty when there is none under way. Any manager can tell,
 /// for it is read off the state. What a task waits for is in its `Task::waiting`.
 pub fn waits(state: &State, service: ServiceId, now: Timestamp) -> Vec<Wait> {
     let now = now.max(state.clock());
@@ -79,17 +80,23 @@ fn look(state: &State, service: ServiceId, now: Timestamp, board: &mut Board<'_>
         return desk.close();
     }
     let slots = match &desk.service.spec.mode {
-        Mode::Replicated(_) => replicas::settle(&mut desk),
-        Mode::Global(_) => global::settle(&mut desk),
-        Mode::ReplicatedJob(_) | Mode::GlobalJob(_) => return desk.close(),
+        Mode::Replicated(_) => Some(replicas::settle(&mut desk)),
+        Mode::Global(_) => Some(global::settle(&mut desk)),
+        Mode::ReplicatedJob(_) | Mode::GlobalJob(_) => None,
     };
-    moves::settle(&mut desk, &slots);
-    rollout::step(&mut desk, &slots);
-    moves::step(&mut desk, board, &slots);
-    restart::repair(&mut desk, &slots);
+    match slots {
+        Some(slots) => {
+            moves::settle(&mut desk, &slots);
+            rollout::step(&mut desk, &slots);
+            moves::step(&mut desk, board, &slots);
+            restart::repair(&mut desk, &slots);
+        }
+        None => job::step(&mut desk, board),
+    }
     gate::open(&mut desk);
     place::place(&mut desk, board);
     desk.say_what_tasks_wait_for();
     reap::forget(&mut desk);
+    job::forget(&mut desk);
     desk.close()
 }

@@ -76,12 +76,26 @@ pub(super) fn step(desk: &mut Desk<'_>, board: &mut Board<'_>, slots: &[Slot]) {
     }
 }
 
+/// Moves a job's tasks at once: nobody is served by them, and their work begins anew elsewhere.
+pub(super) fn step_job(desk: &mut Desk<'_>, board: &mut Board<'_>, slots: &[Slot]) {
+    let mut places = Places::default();
+    for task in leaving(desk, slots) {
+        let node = task.node.and_then(|node| desk.state.node(node));
+        if let Some(deadline) = node.and_then(|node| node.drain_deadline) {
+            desk.wake(deadline);
+        }
+        if let Err(stay) = leave_at_once(desk, board, &task, &mut places) {
+            desk.hold(task.id, Waiting::Leaving(stay));
+        }
+    }
+}
+
 /// Tasks on nodes that are being drained; those that do not run first, for moving them takes
 /// nothing away. The tasks of a global service belong to their nodes.
 fn leaving(desk: &Desk<'_>, slots: &[Slot]) -> Vec<Arc<Task>> {
     let mut leaving: Vec<Arc<Task>> = slots
         .iter()
-        .filter(|slot| matches!(slot, Slot::Replica(_)))
+        .filter(|slot| slot.node().is_none())
         .flat_map(|slot| desk.wanted(*slot))
         .filter(|task| !task.has_ended() && desk.is_leaving(task))
         .collect();
@@ -107,12 +121,7 @@ fn leave(
         return Err(Stay::Successor(newer.id));
     }
     if !runs(task) {
-        let new = restart::moved(desk, task);
-        let node = places.best(desk, board, new.spec_version)?;
-        let new = desk.replace(task, DesiredState::Shutdown, new);
-        desk.assign(new, node, board);
-        places.known.clear();
-        return Ok(());
+        return leave_at_once(desk, board, task, places);
     }
     let rolls = rollout::advances(desk);
     if rolls && !desk.is_clean(task) {
@@ -141,6 +150,20 @@ fn leave(
         restarts: task.restarts.clone(),
     };
     let new = desk.replace(task, old_desired, new);
+    desk.assign(new, node, board);
+    places.known.clear();
+    Ok(())
+}
+
+fn leave_at_once(
+    desk: &mut Desk<'_>,
+    board: &mut Board<'_>,
+    task: &Task,
+    places: &mut Places,
+) -> Result<(), Stay> {
+    let new = restart::moved(desk, task);
+    let node = places.best(desk, board, new.spec_version)?;
+    let new = desk.replace(task, DesiredState::Shutdown, new);
     desk.assign(new, node, board);
     places.known.clear();
     Ok(())

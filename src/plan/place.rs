@@ -12,7 +12,7 @@ use super::spread::{Candidate, Marks, Rank, Tree};
 use crate::spec::extension::Strategy;
 use crate::spec::topology::Topology;
 use crate::spec::{Nanos, NetworkId, NodeId, ServiceSpec};
-use crate::state::task::{NodeRejection, Slot, TaskState, Waiting};
+use crate::state::task::{NodeRejection, TaskState, Waiting};
 use crate::state::{Node, Task, Usage};
 
 /// Failures of a spec on a node count against it from this many on,
@@ -25,12 +25,12 @@ pub(super) fn place(desk: &mut Desk<'_>, board: &mut Board<'_>) {
     let mut groups: BTreeMap<u64, Vec<Arc<Task>>> = BTreeMap::new();
     let mut fixed = Vec::new();
     for task in desk.tasks().filter(|task| task.is_unplaced()) {
-        match task.slot {
-            Slot::Replica(_) => groups
+        match task.slot.node() {
+            None => groups
                 .entry(task.spec_version)
                 .or_default()
                 .push(task.clone()),
-            Slot::Node(node) => fixed.push((node, task.clone())),
+            Some(node) => fixed.push((node, task.clone())),
         }
     }
     for (node, task) in fixed {
@@ -46,7 +46,7 @@ pub(super) fn place(desk: &mut Desk<'_>, board: &mut Board<'_>) {
 fn place_on(desk: &mut Desk<'_>, board: &mut Board<'_>, task: &Task, node: NodeId) {
     let spec = desk.placing_spec_of(task);
     let (needs, neighbours) = (Needs::of(spec), Neighbours::of(desk, board, spec));
-    let own = tally(desk, task.spec_version, node).own;
+    let own = tally(desk, task, node).own;
     let rejection = match desk.state.node(node) {
         Some(node) => needs
             .reject(node, board.usage(node.id), own)
@@ -333,11 +333,11 @@ fn tallies(desk: &Desk<'_>, spec_version: u64) -> BTreeMap<NodeId, Tally> {
 }
 
 /// What there is on the one node of a global service's slot.
-fn tally(desk: &Desk<'_>, spec_version: u64, node: NodeId) -> Tally {
+fn tally(desk: &Desk<'_>, placed: &Task, node: NodeId) -> Tally {
     let mut tally = Tally::default();
-    for task in desk.in_slot(Slot::Node(node)) {
+    for task in desk.in_slot(placed.slot) {
         if task.node == Some(node) {
-            tally.count(desk, task, spec_version);
+            tally.count(desk, task, placed.spec_version);
         }
     }
     tally

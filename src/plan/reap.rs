@@ -2,6 +2,7 @@
 
 use super::Look;
 use super::desk::Desk;
+use super::job;
 use super::restart;
 use crate::spec::{Nanos, ServiceId, TaskId, Timestamp};
 use crate::state::task::{DesiredState, Slot, TaskState};
@@ -98,6 +99,8 @@ fn trim(desk: &mut Desk<'_>, slot: Slot, limit: usize) {
     let oldest: Vec<TaskId> = desk
         .in_slot(slot)
         .filter(|task| task.has_ended() && task.desired >= DesiredState::Shutdown)
+        // It tells that its slot of a job's run is done.
+        .filter(|task| !(task.slot.run().is_some() && job::has_completed(task)))
         .map(|task| task.id)
         .filter(|task| Some(*task) != kept)
         .take(surplus)

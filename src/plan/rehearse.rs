@@ -86,6 +86,8 @@ pub fn rehearse(
         }
         match wake {
             _ if acted => {}
+            // What the clock brings later is no part of the change.
+            Some(_) if stage.is_scheduled() => break,
             Some(at) => stage.now = at.max(stage.now + Nanos(1)),
             None => break,
         }
@@ -102,6 +104,11 @@ struct Stage {
 }
 
 impl Stage {
+    fn is_scheduled(&self) -> bool {
+        let service = self.state.service(self.service);
+        service.is_some_and(|service| service.spec.schedule().is_some())
+    }
+
     fn apply(&mut self, op: Op) -> Reply {
         let index = self.state.index() + 1;
         self.state.apply(index, Command { at: self.now, op })
@@ -136,6 +143,11 @@ impl Stage {
             let next = match task.desired {
                 _ if task.has_ended() || down => continue,
                 DesiredState::Ready => TaskState::Ready,
+                DesiredState::Running
+                    if task.slot.run().is_some() && task.status.state == TaskState::Running =>
+                {
+                    TaskState::Complete
+                }
                 DesiredState::Running => TaskState::Running,
                 DesiredState::Shutdown | DesiredState::Remove => TaskState::Shutdown,
             };

@@ -76,7 +76,7 @@ pub(super) fn fill(desk: &mut Desk<'_>, slot: Slot, newcomer_version: u64) {
 /// over that it had to leave. A global service's tasks do not move, so they are not lost in this
 /// sense.
 pub(super) fn has_lost_node(desk: &Desk<'_>, task: &Task) -> bool {
-    let (Slot::Replica(_), Some(node)) = (task.slot, task.node) else {
+    let (None, Some(node)) = (task.slot.node(), task.node) else {
         return false;
     };
     desk.state

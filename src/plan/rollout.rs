@@ -105,10 +105,10 @@ pub(super) fn step(desk: &mut Desk<'_>, slots: &[Slot]) {
 
 /// Whether a new task can come to run in a slot: not where its node takes none.
 pub(super) fn is_open(desk: &Desk<'_>, slot: Slot) -> bool {
-    match slot {
-        Slot::Replica(_) => true,
-        Slot::Node(node) => desk.state.node(node).is_some_and(|node| node.takes_tasks()),
-    }
+    slot.node().is_none_or(|node| {
+        let node = desk.state.node(node);
+        node.is_some_and(|node| node.takes_tasks())
+    })
 }
 
 /// Sees where a slot stands, and stops what is needless there.

@@ -1,10 +1,10 @@
-//! What a rollout waits for.
+//! What a rollout or a job's next run waits for.
 
 use std::fmt;
 
 use crate::spec::{TaskId, Timestamp};
 
-/// Why a rollout does not take its next step now.
+/// Why the next step is not taken now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wait {
     /// As many slots as may be in flight are: these tasks must run first. What each of them waits
@@ -24,6 +24,14 @@ pub enum Wait {
     Paused(String),
     /// The service is stopped.
     Stopped,
+    /// A job's next run is due then.
+    NextRun(Timestamp),
+    /// The user has suspended the schedule.
+    Suspended,
+    /// The schedule names no times that this version understands. Holds why.
+    NoTimes(String),
+    /// Tasks of runs that were stopped for a new one are still stopping.
+    RunsStopping(Vec<TaskId>),
 }
 
 /// Where an update with steps is.
@@ -61,6 +69,17 @@ impl fmt::Display for Wait {
             Self::PausedByUser => f.write_str("paused by the user"),
             Self::Stopped => f.write_str("the service is stopped"),
             Self::Paused(why) => f.write_str(why),
+            Self::NextRun(at) => write!(f, "next run at {at}"),
+            Self::Suspended => f.write_str("the schedule is suspended"),
+            Self::NoTimes(why) => write!(f, "the schedule cannot be read: {why}"),
+            Self::RunsStopping(tasks) => {
+                let plural = if tasks.len() == 1 { "" } else { "s" };
+                write!(
+                    f,
+                    "waiting for {} task{plural} of former runs to stop",
+                    tasks.len()
+                )
+            }
         }
     }
 }

@@ -137,6 +137,10 @@ id!(
     /// One config.
     ConfigId
 );
+id!(
+    /// One request to run a job: the same request, repeated, starts no second run.
+    RequestId
+);
 
 struct IdText;
 

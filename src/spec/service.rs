@@ -9,6 +9,7 @@ use super::extension::{Backoff, Extension, Step, StepSize};
 use super::generic::GenericResource;
 use super::nullable::{is_default, nullable};
 use super::policy::{RestartPolicy, UpdateConfig, UpdatePolicy};
+use super::schedule::Schedule;
 
 /// Labels: names and values, in a fixed order.
 pub type Labels = BTreeMap<String, String>;
@@ -48,6 +49,11 @@ impl ServiceSpec {
             },
             Mode::ReplicatedJob(_) | Mode::Global(_) | Mode::GlobalJob(_) => None,
         }
+    }
+
+    /// When its job runs, if a clock decides that.
+    pub fn schedule(&self) -> Option<&Schedule> {
+        self.swarmr.as_ref()?.schedule.as_ref()
     }
 
     /// What it has beyond Docker's spec; the defaults when nothing was said.
@@ -176,6 +182,13 @@ pub enum Mode {
     GlobalJob(GlobalMode),
 }
 
+impl Mode {
+    /// Whether its tasks are there to end.
+    pub const fn is_job(&self) -> bool {
+        matches!(self, Self::ReplicatedJob(_) | Self::GlobalJob(_))
+    }
+}
+
 impl Default for Mode {
     fn default() -> Self {
         Self::Replicated(Replicated::default())
@@ -201,6 +214,19 @@ pub struct ReplicatedJob {
     pub max_concurrent: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total_completions: Option<u64>,
+}
+
+impl ReplicatedJob {
+    /// How many of its tasks may run at once; Docker's default is 1.
+    pub fn max_concurrent(&self) -> u64 {
+        self.max_concurrent.unwrap_or(1)
+    }
+
+    /// How many of its tasks must complete; as many as run at once where nothing else was said.
+    pub fn total_completions(&self) -> u64 {
+        self.total_completions
+            .unwrap_or_else(|| self.max_concurrent())
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

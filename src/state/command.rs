@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use super::cluster::{Authority, JoinTokens};
+use super::job::Job;
 use super::node::{NodeDescription, NodeState};
 use super::rejected::Rejected;
 use super::service::Rollout;
@@ -15,7 +16,7 @@ use super::task::{ContainerStatus, Gate, Restarts, Slot, TaskState, Waiting};
 use crate::spec::network::Subnet;
 use crate::spec::{
     ClusterId, ClusterSpec, ConfigId, ConfigSpec, Nanos, NetworkId, NetworkSpec, NodeId, NodeSpec,
-    Role, ServiceId, ServiceSpec, TaskId, Timestamp,
+    RequestId, Role, ServiceId, ServiceSpec, TaskId, Timestamp,
 };
 
 /// One replicated log entry.
@@ -71,6 +72,11 @@ pub enum Op {
     },
     RemoveService {
         id: ServiceId,
+    },
+    /// Runs a job now.
+    RunJob {
+        id: ServiceId,
+        request: RequestId,
     },
 
     CreateNetwork {
@@ -230,7 +236,14 @@ pub enum Change {
         spec_version: u64,
         rollout: Rollout,
     },
-    /// The automatic rollback. Skipped as above.
+    /// Runs of a job that were started, ended or passed over. Skipped if they have changed since
+    /// `revision`.
+    SetJob {
+        service: ServiceId,
+        revision: u64,
+        job: Job,
+    },
+    /// The automatic rollback. Skipped if the service has moved to another spec version.
     RollBack {
         service: ServiceId,
         spec_version: u64,

@@ -65,6 +65,16 @@ pub enum Rejected {
     #[error("service {name} has no revision {revision}; swarmr service history {name} lists them")]
     NoSuchRevision { name: String, revision: u64 },
     #[error(
+        "service {name} is no job, so it cannot be run; \
+         \"swarmr service update --force {name}\" replaces its tasks"
+    )]
+    NotAJob { name: String },
+    #[error(
+        "run {run} of {name} goes on, and its schedule allows no other beside it: \
+         wait until it has ended, or update the job with another --concurrency"
+    )]
+    RunGoesOn { name: String, run: u64 },
+    #[error(
         "service {name}: {what} cannot be changed by an update; remove the service and create it again"
     )]
     Unchangeable { name: String, what: String },

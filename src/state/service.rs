@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::job::Job;
 use super::object::Meta;
 use super::revision::Revision;
 use super::task::Slot;
@@ -39,6 +40,8 @@ pub struct Service {
     /// Tasks of earlier spec versions are to be replaced although they mean the same: somebody
     /// asked for a restart.
     pub renewed: u64,
+    /// What its runs were; only jobs have it.
+    pub job: Option<Job>,
 }
 
 impl Service {

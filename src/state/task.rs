@@ -91,13 +91,43 @@ pub enum Slot {
     Replica(u64),
     /// The one task of a global service on that node.
     Node(NodeId),
+    /// One of the completions that a run of a replicated job wants, from 0.
+    Completion { run: u64, number: u64 },
+    /// The one task of a run of a global job on that node.
+    RunOnNode { run: u64, node: NodeId },
+}
+
+impl Slot {
+    /// The only node on which its tasks can be.
+    pub const fn node(self) -> Option<NodeId> {
+        match self {
+            Self::Node(node) | Self::RunOnNode { node, .. } => Some(node),
+            Self::Replica(_) | Self::Completion { .. } => None,
+        }
+    }
+
+    /// Its number, where slots are numbered.
+    pub const fn number(self) -> Option<u64> {
+        match self {
+            Self::Replica(number) | Self::Completion { number, .. } => Some(number),
+            Self::Node(_) | Self::RunOnNode { .. } => None,
+        }
+    }
+
+    /// The run of a job that it belongs to.
+    pub const fn run(self) -> Option<u64> {
+        match self {
+            Self::Completion { run, .. } | Self::RunOnNode { run, .. } => Some(run),
+            Self::Replica(_) | Self::Node(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Replica(number) => write!(f, "{number}"),
-            Self::Node(node) => write!(f, "{node}"),
+            Self::Replica(number) | Self::Completion { number, .. } => write!(f, "{number}"),
+            Self::Node(node) | Self::RunOnNode { node, .. } => write!(f, "{node}"),
         }
     }
 }

@@ -94,14 +94,17 @@ async fn bad_services_are_refused_with_what_is_allowed() {
             "replicas can only be used with replicated mode",
         ),
         (
-            web_with("/Mode", json!({"ReplicatedJob": {}})),
-            501,
-            "jobs (Mode.ReplicatedJob)",
+            web_with(
+                "/Mode",
+                json!({"ReplicatedJob": {"MaxConcurrent": 0, "TotalCompletions": 2}}),
+            ),
+            400,
+            "Mode.ReplicatedJob.MaxConcurrent: got 0",
         ),
         (
-            web_with("/Mode", json!({"GlobalJob": {}})),
-            501,
-            "jobs (Mode.GlobalJob)",
+            web_with("/Swarmr", json!({"Schedule": {"Cron": "* * * *"}})),
+            400,
+            "Swarmr.Schedule.Cron: got \"* * * *\": got 4 fields",
         ),
         (
             web_with(

@@ -389,10 +389,14 @@ async fn refusals_reach_the_user() {
                     "-d",
                     "--no-resolve-image",
                     "--mode",
-                    "global-job",
+                    "replicated-job",
+                    "--replicas",
+                    "2",
+                    "--max-concurrent",
+                    "0",
                     "nginx",
                 ],
-                "jobs",
+                "MaxConcurrent",
             ),
             (
                 &[

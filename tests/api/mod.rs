@@ -12,6 +12,7 @@ mod events;
 pub(crate) mod fake_control;
 mod fake_engine;
 pub(crate) mod harness;
+mod jobs;
 mod pass_through;
 pub(crate) mod planning;
 mod requests;

@@ -479,8 +479,13 @@ fn requests_that_cannot_be_done_say_why() {
             404,
             &["nowhere", "not found"],
         ),
-        bad_service("/Mode/ReplicatedJob", json!({}), 501, &["job"]),
-        bad_service("/Swarmr", json!({"Cron": "* * * * *"}), 501, &["Cron"]),
+        bad_service(
+            "/Swarmr",
+            json!({"Schedule": {"Cron": "* * * * *"}}),
+            400,
+            &["Swarmr.Schedule", "replicated-job"],
+        ),
+        bad_service("/Swarmr", json!({"Cron": "* * * * *"}), 400, &["Cron"]),
         request(
             "POST",
             update(version - 1),

@@ -7,6 +7,7 @@
 mod bad_input;
 mod failover;
 mod forming;
+mod jobs;
 mod joining;
 mod leaving;
 mod look;

@@ -99,6 +99,13 @@ impl Agents {
         }
     }
 
+    /// Lets a container have completed, whatever is wanted of it.
+    pub(super) fn complete(&mut self, task: TaskId) {
+        if let Some(container) = self.containers.get_mut(&task) {
+            container.state = TaskState::Complete;
+        }
+    }
+
     /// One second of all agents; what they report.
     pub(super) fn act(&mut self, state: &State, now: Timestamp) -> Vec<TaskReport> {
         let mut reports = Vec::new();

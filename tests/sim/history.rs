@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use swarmr::spec::device::Device;
 use swarmr::spec::extension;
 use swarmr::spec::generic::GenericResource;
-use swarmr::spec::{Availability, NodeId, ServiceId};
+use swarmr::spec::{Availability, Mode, NodeId, ServiceId};
 use swarmr::state::command::{ServiceChange, Steer};
 use swarmr::state::node::NodeState;
 use swarmr::state::task::TaskState;
@@ -40,8 +40,16 @@ pub(super) enum Event {
     Complete(usize),
     Behave(u8, Image),
     LimitHistory(i64),
+    /// Runs a job now.
+    Run(usize),
+    /// Suspends a job's schedule, or takes that back.
+    Suspend(usize, bool),
     LeaderCrash,
+    /// The leader crashes when so many of its decisions are written down.
+    CrashHalfway(u8),
     Advance(u8),
+    /// Nobody leads and nothing happens for so many seconds.
+    Jump(u8),
 }
 
 /// What a user asks of a service beside changing it.
@@ -60,6 +68,8 @@ pub(super) enum Verb {
 #[derive(Debug, Clone)]
 pub(super) struct Shape {
     pub(super) global: bool,
+    /// Tasks are there to end.
+    pub(super) job: Option<JobShape>,
     pub(super) replicas: u64,
     pub(super) start_first: bool,
     /// 0 is no limit.
@@ -90,6 +100,30 @@ pub(super) struct Shape {
     pub(super) max_delay_s: u64,
 }
 
+/// What makes a service a job.
+#[derive(Debug, Clone)]
+pub(super) struct JobShape {
+    pub(super) concurrent: u64,
+    /// With a schedule: every minute.
+    pub(super) concurrency: Option<&'static str>,
+    pub(super) history: u64,
+}
+
+impl JobShape {
+    fn put(&self, words: &mut Words) {
+        let mut put = |key: &str, value: String| {
+            words.insert(key.to_owned(), value);
+        };
+        put("concurrent", self.concurrent.to_string());
+        if let Some(concurrency) = self.concurrency {
+            put("cron", "*_*_*_*_*".to_owned());
+            put("concurrency", concurrency.to_owned());
+            put("missed-window", "90s".to_owned());
+            put("runs", self.history.to_string());
+        }
+    }
+}
+
 impl Shape {
     /// Takes away whatever could keep a node from taking a task.
     pub(super) const fn fit_anywhere(&mut self) {
@@ -107,9 +141,13 @@ impl Shape {
         let mut put = |key: &str, value: String| {
             words.insert(key.to_owned(), value);
         };
-        if self.global {
-            put("mode", "global".to_owned());
-        }
+        let mode = match (self.global, &self.job) {
+            (false, None) => "replicated",
+            (true, None) => "global",
+            (false, Some(_)) => "replicated-job",
+            (true, Some(_)) => "global-job",
+        };
+        put("mode", mode.to_owned());
         put("replicas", self.replicas.to_string());
         put("image", "app:1".to_owned());
         for prefix in ["", "rollback-"] {
@@ -175,6 +213,9 @@ impl Shape {
                 format!("app:x,topology:node.labels.zone,{}", self.near),
             );
         }
+        if let Some(job) = &self.job {
+            job.put(&mut words);
+        }
         words
     }
 }
@@ -216,19 +257,44 @@ pub(super) fn shape() -> impl Strategy<Value = Shape> {
         prop::bool::weighted(0.3),
         prop::sample::select(vec!["", "", "", "preferred", "required"]),
     );
+    let job = (
+        1..4u64,
+        prop::sample::select(vec![
+            None,
+            None,
+            Some("allow"),
+            Some("forbid"),
+            Some("replace"),
+        ]),
+        0..4u64,
+    );
     (
-        0..4u8,
+        0..6u8,
         0..6u64,
         rollout,
         restart,
         placement,
         inventory,
         neighbours,
-        beyond,
+        (beyond, job),
     )
         .prop_map(
-            |(mode, replicas, rollout, restart, placement, inventory, neighbours, beyond)| Shape {
-                global: mode == 0,
+            |(
+                mode,
+                replicas,
+                rollout,
+                restart,
+                placement,
+                inventory,
+                neighbours,
+                (beyond, job),
+            )| Shape {
+                global: mode == 0 || mode == 1,
+                job: (mode == 1 || mode == 2).then_some(JobShape {
+                    concurrent: job.0,
+                    concurrency: job.1,
+                    history: job.2,
+                }),
                 replicas,
                 start_first: rollout.0,
                 parallelism: rollout.1,
@@ -301,10 +367,14 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
         4 => (which.clone(), verb).prop_map(|(service, verb)| Event::Steer(service, verb)),
         1 => which.clone().prop_map(Event::RemoveService),
         3 => which.clone().prop_map(Event::Fail),
-        1 => which.prop_map(Event::Complete),
+        1 => which.clone().prop_map(Event::Complete),
         3 => (1..5u8, behaviour).prop_map(|(image, behaviour)| Event::Behave(image, behaviour)),
         1 => (-1..4i64).prop_map(Event::LimitHistory),
+        1 => which.clone().prop_map(Event::Run),
+        1 => (which.clone(), any::<bool>()).prop_map(|(service, on)| Event::Suspend(service, on)),
+        1 => (1..200u8).prop_map(Event::Jump),
         2 => Just(Event::LeaderCrash),
+        1 => (0..8u8).prop_map(Event::CrashHalfway),
         12 => (1..12u8).prop_map(Event::Advance),
     ]
 }
@@ -364,10 +434,12 @@ impl World {
             }),
             Event::Scale(n, count) => self.nth_service(*n, |world, service| {
                 let mut spec = (*service.spec).clone();
-                if let swarmr::spec::Mode::Replicated(replicated) = &mut spec.mode {
-                    replicated.replicas = Some(*count);
-                    world.change_service(service.id, ServiceChange::Spec(spec));
+                match &mut spec.mode {
+                    Mode::Replicated(replicated) => replicated.replicas = Some(*count),
+                    Mode::ReplicatedJob(job) => job.total_completions = Some(*count),
+                    Mode::Global(_) | Mode::GlobalJob(_) => return,
                 }
+                world.change_service(service.id, ServiceChange::Spec(spec));
             }),
             Event::Constrain(n, on) => self.nth_service(*n, |world, service| {
                 let mut spec = (*service.spec).clone();
@@ -423,7 +495,21 @@ impl World {
                 self.agents.set_image(&format!("app:{image}"), *behaviour);
             }
             Event::LimitHistory(limit) => self.limit_history(*limit),
+            Event::Run(n) => self.nth_service(*n, |world, service| {
+                world.run_job(service.id);
+            }),
+            Event::Suspend(n, on) => self.nth_service(*n, |world, service| {
+                world.suspend(service, *on);
+            }),
+            Event::Jump(seconds) => {
+                self.jump(self.now + Nanos::from_secs(i64::from(*seconds)));
+            }
             Event::LeaderCrash => self.crash_leader(),
+            Event::CrashHalfway(count) => {
+                // Long enough for something to be due.
+                self.jump(self.now + Nanos::from_secs(40));
+                self.crash_halfway(usize::from(*count));
+            }
             Event::Advance(seconds) => {
                 return self.advance(Nanos::from_secs(i64::from(*seconds)), seen);
             }
@@ -491,7 +577,16 @@ impl World {
         });
     }
 
-    /// Everything that can be well is: nodes up and active, images good.
+    fn suspend(&mut self, service: &Service, on: bool) {
+        let mut spec = (*service.spec).clone();
+        let schedule = spec.swarmr.as_mut().and_then(|it| it.schedule.as_mut());
+        if let Some(schedule) = schedule {
+            schedule.suspended = on;
+            self.change_service(service.id, ServiceChange::Spec(spec));
+        }
+    }
+
+    /// Everything that can be well is: nodes up and active, images good. No run is due any more.
     pub(super) fn heal(&mut self) {
         for image in 1..5 {
             self.agents.set_image(&format!("app:{image}"), Image::Works);
@@ -500,6 +595,10 @@ impl World {
         for node in nodes {
             self.observe(node, NodeState::Ready);
             self.set_availability(node, Availability::Active);
+        }
+        let services: Vec<_> = self.state.services().cloned().collect();
+        for service in services {
+            self.suspend(&service, true);
         }
         self.plan();
     }

@@ -7,6 +7,7 @@ mod agents;
 mod apart;
 mod goldens;
 mod history;
+mod jobs;
 mod placement_properties;
 mod planning;
 mod properties;

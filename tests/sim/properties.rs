@@ -258,6 +258,7 @@ fn rollouts_end(world: &World) {
 /// one that waits for such a task.
 fn comes_to_rest(world: &World) {
     for service in world.state.services() {
+        super::jobs::rest(world, service);
         let mut waiting = false;
         for task in live(&world.state, service.id) {
             let runs = task.status.state == TaskState::Running;
@@ -280,7 +281,8 @@ fn comes_to_rest(world: &World) {
             "hangs: {:#?}",
             service.rollout
         );
-        let may_stay = waiting || held;
+        // A run keeps the spec that it was started with.
+        let may_stay = waiting || held || service.spec.schedule().is_some();
         let template = |version| service.spec_at(version).map(|spec| &spec.task_template);
         for task in live(&world.state, service.id) {
             let (has, wanted) = (
@@ -360,6 +362,7 @@ proptest! {
         let steps = Rc::new(RefCell::new(Steps::default()));
         let followed = steps.clone();
         let mut twins = Twins::default();
+        let mut jobs = super::jobs::Jobs::default();
         world.watch_plans(Box::new(move |state, plan| {
             keeps_apart(state, plan);
             followed.borrow_mut().follow(state, plan);
@@ -370,6 +373,7 @@ proptest! {
             world.happen(event, |world| {
                 no_more_than_wanted(world);
                 no_overcommitment(world);
+                jobs.check(world);
                 twins.check(world);
                 steps.borrow_mut().check(world);
                 no_longer_than_the_cap(world);
@@ -398,6 +402,7 @@ proptest! {
     ) {
         shape.replicas = replicas;
         shape.global = false;
+        shape.job = None;
         shape.condition = "any";
         shape.attempts = 0;
         shape.fit_anywhere();
@@ -509,6 +514,7 @@ proptest! {
     ) {
         shape.replicas = replicas;
         shape.global = false;
+        shape.job = None;
         shape.condition = "any";
         shape.attempts = 0;
         shape.fit_anywhere();

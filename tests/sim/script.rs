@@ -14,13 +14,16 @@
 //! revisions NAME
 //! service plan NAME WORD=VALUE …     what an update, or a creation, would do
 //! explain NAME                       why its tasks wait
+//! service run NAME                   a job, now
+//! clock TIME · jump LENGTH           time passes without a leader and without any news
 //! image works|missing|fails|hangs|stays NAME · image crashes|exits NAME after=3s
 //! fail NAME.SLOT · complete NAME.SLOT
+//! late NAME.SLOT                     a task that was given up turns out to have completed
 //! history limit N                    ended tasks kept
 //! advance LENGTH                     silently
 //! watch NAME LENGTH                  one line whenever the service's slots change
 //! leader crash                       another manager takes over
-//! show · history NAME · nodes · count
+//! show · history NAME · runs NAME · nodes · count
 //! ```
 
 use std::collections::BTreeMap;
@@ -151,6 +154,18 @@ impl Script {
                 let id = self.world.state.find_service(name).expect("the service").id;
                 self.world.propose(Op::RemoveService { id })
             }
+            ["service", "run", name] => {
+                let id = self.world.state.find_service(name).expect("the service").id;
+                self.world.run_job(id)
+            }
+            ["clock", time] => {
+                self.world.jump(time.parse().expect("a time of RFC 3339"));
+                Reply::Done
+            }
+            ["jump", time] => {
+                self.world.jump(self.world.now + length(time));
+                Reply::Done
+            }
             ["image", behaviour, name, words @ ..] => {
                 self.world
                     .agents
@@ -159,6 +174,11 @@ impl Script {
             }
             ["fail", name] => return self.end(name, TaskState::Failed),
             ["complete", name] => return self.end(name, TaskState::Complete),
+            ["late", name] => {
+                let task = self.world.task_given_up(name).expect("a task given up");
+                self.world.agents.complete(task);
+                return String::new();
+            }
             ["history", "limit", limit] => {
                 let limit = limit.parse().expect("a whole number");
                 self.world.limit_history(limit);
@@ -178,6 +198,7 @@ impl Script {
             ["show"] => return self.titled(World::show),
             ["nodes"] => return self.world.nodes(),
             ["count"] => return self.world.count(),
+            ["runs", name] => return self.titled(|world| world.runs(name)),
             ["history", name] => return self.titled(|world| world.history(name)),
             _ => panic!("no such command: {command}"),
         };

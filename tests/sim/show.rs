@@ -1,9 +1,11 @@
 //! What a script's `show` prints: one screen, without ids.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use swarmr::plan::{Wait, waits};
 use swarmr::spec::{Mode, Timestamp};
+use swarmr::state::job::{Cause, Record, Run};
 use swarmr::state::service::{Hold, Rollout, RolloutState};
 use swarmr::state::stay::Stay;
 use swarmr::state::task::{DesiredState, TaskState, Waiting};
@@ -11,10 +13,14 @@ use swarmr::state::{Service, Task};
 
 use super::world::{START, World};
 
-/// Time since the simulation began: `1:05`.
+/// Time since the simulation began: `1:05`; where the script has set the clock, the time in UTC.
 pub(super) fn clock(at: Timestamp) -> String {
     let millis = (at - START).0 / 1_000_000;
     let (seconds, millis) = (millis / 1_000, millis % 1_000);
+    if seconds > 7 * 24 * 3600 {
+        // The script has set the clock: then it is the time of day that matters.
+        return at.to_string()[..19].replace('T', " ");
+    }
     let fraction = if millis == 0 {
         String::new()
     } else {
@@ -135,12 +141,58 @@ impl World {
                 None => cells.push((slot, cell)),
             }
         }
-        let rollout = service.rollout.as_ref().map_or("", |rollout| word(rollout));
-        let mut line = format!("{rollout:<19}");
+        let progress = match &service.rollout {
+            Some(rollout) => word(rollout).to_owned(),
+            None => self.job_progress(service).unwrap_or_default(),
+        };
+        let mut line = format!("{progress:<19}");
         for (slot, cell) in cells {
             let _ = write!(line, " | .{slot} {cell:<20}");
         }
         line.trim_end().to_owned()
+    }
+
+    /// What a job's newest run has done: `run 0: 2/5 done`.
+    fn job_progress(&self, service: &Service) -> Option<String> {
+        let job = service.job.as_ref()?;
+        let Some(run) = job.run(job.iteration) else {
+            return Some("no run yet".to_owned());
+        };
+        let done: BTreeSet<_> = self
+            .state
+            .tasks_of(service.id)
+            .filter(|task| task.slot.run() == Some(run.number))
+            .filter(|task| task.status.state == TaskState::Complete)
+            .map(|task| task.slot)
+            .collect();
+        let total = match &service.spec.mode {
+            Mode::ReplicatedJob(mode) => format!("/{}", mode.total_completions()),
+            _ => String::new(),
+        };
+        Some(format!("run {}: {}{total} done", run.number, done.len()))
+    }
+
+    /// A job's runs, as they are remembered, oldest first.
+    pub(super) fn runs(&self, name: &str) -> String {
+        let mut text = String::new();
+        let service = self.state.find_service(name).expect("the service");
+        let records = service.job.iter().flat_map(|job| &job.records);
+        for record in records {
+            let line = match record {
+                Record::Run(run) => run_line(service, run),
+                Record::Omission(it) => {
+                    let (first, last) = (local(service, it.first), local(service, it.last));
+                    let times = if it.count == 1 {
+                        first
+                    } else {
+                        format!("{} times from {first} to {last}", it.count)
+                    };
+                    format!("no run   {times}: {:?}", it.why)
+                }
+            };
+            let _ = writeln!(text, "  {line}");
+        }
+        text
     }
 
     fn show_service(&self, service: &Service) -> String {
@@ -153,6 +205,9 @@ impl World {
         let running = tasks.iter().filter(|task| task.is_serving()).count();
         let mode = match &service.spec.mode {
             Mode::Global(_) => "global".to_owned(),
+            Mode::ReplicatedJob(_) | Mode::GlobalJob(_) => {
+                self.job_progress(service).unwrap_or_default()
+            }
             _ => format!("{running}/{}", service.spec.replicas().unwrap_or(0)),
         };
         let mut text = format!("{} {mode}", service.name());
@@ -174,10 +229,18 @@ impl World {
                 Wait::InFlight(_) => {
                     let _ = writeln!(text, "  {wait}");
                 }
+                Wait::NextRun(at) => {
+                    let _ = writeln!(text, "  next run at {}", local(service, at));
+                }
                 Wait::Step { step, until } => {
                     let _ = writeln!(text, "  {step} is done, next at {}", clock(until));
                 }
-                Wait::Promotion { .. } | Wait::PausedByUser | Wait::Stopped => {
+                Wait::Promotion { .. }
+                | Wait::PausedByUser
+                | Wait::Stopped
+                | Wait::Suspended
+                | Wait::NoTimes(_)
+                | Wait::RunsStopping(_) => {
                     let _ = writeln!(text, "  {wait}");
                 }
                 // The rollout's message says it already.
@@ -275,6 +338,36 @@ impl World {
         let image = image(service, task);
         image.rsplit(':').next().unwrap_or(image).to_owned()
     }
+}
+
+fn run_line(service: &Service, run: &Run) -> String {
+    let cause = match run.cause {
+        Cause::Due(at) => format!("due {}", local(service, at)),
+        Cause::Created => "created".to_owned(),
+        Cause::Updated => "updated".to_owned(),
+        Cause::Requested(_) => "requested".to_owned(),
+    };
+    let end = run.end.as_ref().map_or_else(String::new, |end| {
+        let failed = match end.failed {
+            0 => String::new(),
+            failed => format!(", {failed} failed: {}", end.err),
+        };
+        let outcome = format!("{:?}", end.outcome).to_lowercase();
+        format!(
+            " to {} {outcome}: {} done{failed}",
+            clock(end.at),
+            end.completed
+        )
+    });
+    let started = clock(run.started_at);
+    format!("run {:<4} {cause} · {started}{end}", run.number)
+}
+
+/// As the clocks of a schedule's zone show it.
+fn local(service: &Service, at: Timestamp) -> String {
+    let schedule = service.spec.schedule();
+    let times = schedule.and_then(|schedule| schedule.clock().ok());
+    times.map_or_else(|| at.to_string(), |times| times.show(at))
 }
 
 fn image<'a>(service: &'a Service, task: &Task) -> &'a str {

@@ -8,11 +8,13 @@ use swarmr::spec::extension::{
 };
 use swarmr::spec::parse;
 use swarmr::spec::policy::{RestartCondition, RestartPolicy, UpdateConfig};
+use swarmr::spec::schedule::Concurrency;
 use swarmr::spec::service::{
     EndpointSpec, GlobalMode, LogDriver, NetworkAttachmentConfig, Placement, PlacementPreference,
-    Platform, PortConfig, PublishMode, Replicated, ResourceRequirements, Resources, SpreadOver,
+    Platform, PortConfig, PublishMode, Replicated, ReplicatedJob, ResourceRequirements, Resources,
+    SpreadOver,
 };
-use swarmr::spec::{FailureAction, Mode, Nanos, ServiceSpec, UpdateOrder};
+use swarmr::spec::{FailureAction, Mode, Nanos, Schedule, ServiceSpec, UpdateOrder};
 
 use super::script::{list, resource};
 
@@ -27,6 +29,11 @@ pub(super) fn spec(name: &str, words: &Words) -> ServiceSpec {
     };
     spec.mode = match word("mode") {
         Some("global") => Mode::Global(GlobalMode {}),
+        Some("global-job") => Mode::GlobalJob(GlobalMode {}),
+        Some("replicated-job") => Mode::ReplicatedJob(ReplicatedJob {
+            total_completions: word("replicas").map(number),
+            max_concurrent: word("concurrent").map(number),
+        }),
         _ => Mode::Replicated(Replicated {
             replicas: word("replicas").map(number),
         }),
@@ -104,6 +111,24 @@ fn rules(words: &Words, key: &str) -> Vec<AffinityRule> {
         .collect()
 }
 
+/// `cron` has `_` for spaces: `cron=*/5_*_*_*_*`.
+fn schedule(words: &Words) -> Option<Schedule> {
+    let word = |key: &str| words.get(key).map(String::as_str);
+    word("cron").map(|cron| Schedule {
+        cron: cron.replace('_', " "),
+        time_zone: word("zone").unwrap_or_default().to_owned(),
+        concurrency: match word("concurrency") {
+            Some("allow") => Concurrency::Allow,
+            Some("replace") => Concurrency::Replace,
+            _ => Concurrency::Forbid,
+        },
+        missed_window: word("missed-window").map(length),
+        history_runs: word("runs").map(number),
+        suspended: word("suspended") == Some("yes"),
+        ..Schedule::default()
+    })
+}
+
 /// What is said beyond Docker's spec.
 /// `deadline=10m rollback-deadline=1m steps=10%,50%:5m step-delay=1m max-delay=1m backoff=2
 /// reset=10m revisions=5 device=… gpus=…`.
@@ -149,6 +174,7 @@ fn extension(words: &Words) -> Option<Extension> {
         rollback: (rollback != RollingExtension::default()).then_some(rollback),
         restart: (restart != RestartExtension::default()).then_some(restart),
         revisions_limit: words.get("revisions").map(|limit| number(limit)),
+        schedule: schedule(words),
         ..Extension::default()
     };
     (extension != Extension::default()).then_some(extension)

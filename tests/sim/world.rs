@@ -7,8 +7,8 @@ use swarmr::spec::device::Device;
 use swarmr::spec::generic::GenericResource;
 use swarmr::spec::network::Subnet;
 use swarmr::spec::{
-    Availability, ClusterId, ClusterSpec, Nanos, NetworkId, NodeId, Role, ServiceId, ServiceSpec,
-    TaskId, Timestamp,
+    Availability, ClusterId, ClusterSpec, Nanos, NetworkId, NodeId, RequestId, Role, ServiceId,
+    ServiceSpec, TaskId, Timestamp,
 };
 use swarmr::state::check::{check, check_slots};
 use swarmr::state::cluster::{Authority, JoinTokens};
@@ -189,6 +189,34 @@ impl World {
         }
     }
 
+    /// Time passes in which nobody leads. Containers go on; what they come to is heard of later.
+    pub(super) fn jump(&mut self, to: Timestamp) {
+        let seconds = (to - self.now).0 / TICK.0;
+        // Longer than any container has a next step.
+        for _ in 0..seconds.clamp(0, 300) {
+            self.agents.act(&self.state, self.now);
+        }
+        self.now = self.now.max(to);
+    }
+
+    pub(super) fn run_job(&mut self, id: ServiceId) -> Reply {
+        let request = RequestId::from_bits(self.id());
+        self.propose(Op::RunJob { id, request })
+    }
+
+    /// The leader makes a plan, but is gone before more than its first changes are in the log.
+    pub(super) fn crash_halfway(&mut self, count: usize) {
+        let mut plan = self.agenda.pass(&self.state, self.now);
+        plan.changes.truncate(count);
+        if !plan.changes.is_empty() {
+            if let Some(observer) = &mut self.observer {
+                observer(&self.state, &plan);
+            }
+            self.propose(Op::Plan(plan.changes));
+        }
+        self.crash_leader();
+    }
+
     /// Another manager becomes the leader. It has the state from a snapshot and nothing else.
     pub(super) fn crash_leader(&mut self) {
         let snapshot = self.state.to_snapshot().expect("a snapshot");
@@ -337,11 +365,26 @@ impl World {
             .map(|task| task.id)
     }
 
-    /// The slot's number, or for a global service the node's name.
+    /// The newest task of a slot that is not wanted any more and has not ended.
+    pub(super) fn task_given_up(&self, name: &str) -> Option<TaskId> {
+        let (service, slot) = name.rsplit_once('.')?;
+        let service = self.state.find_service(service).ok()?;
+        self.state
+            .tasks_of(service.id)
+            .filter(|task| !task.is_wanted() && !task.has_ended() && self.slot_name(task) == slot)
+            .max_by_key(|task| task.meta.created_at)
+            .map(|task| task.id)
+    }
+
+    /// The slot's number, or for a global service the node's name; of a job with its run: `0#3`.
     pub(super) fn slot_name(&self, task: &Task) -> String {
-        match task.slot {
-            swarmr::state::task::Slot::Replica(number) => number.to_string(),
-            swarmr::state::task::Slot::Node(node) => self.node_name(node),
+        let slot = match task.slot.node() {
+            Some(node) => self.node_name(node),
+            None => task.slot.to_string(),
+        };
+        match task.slot.run() {
+            Some(run) => format!("{slot}#{run}"),
+            None => slot,
         }
     }
 

@@ -86,7 +86,7 @@ fn problem(field: &str, got: &str, allowed: &str) -> Problem {
     }
 }
 
-/// swarmr's own object at the top of a spec: nothing in it is built yet.
+/// swarmr's own object at the top of a spec that has none: only services do.
 fn refuse_own_object(value: &Value) -> Result<(), ApiError> {
     match value.get("Swarmr") {
         Some(own) if !is_trivial(own) => {

@@ -85,8 +85,15 @@ fn normalise(spec: &mut ServiceSpec) {
     if template.runtime.as_deref().is_none_or(str::is_empty) {
         template.runtime = Some("container".to_owned());
     }
-    if let Mode::Replicated(replicated) = &mut spec.mode {
-        replicated.replicas.get_or_insert(1);
+    match &mut spec.mode {
+        Mode::Replicated(replicated) => {
+            replicated.replicas.get_or_insert(1);
+        }
+        Mode::ReplicatedJob(job) => {
+            let (most, total) = (job.max_concurrent(), job.total_completions());
+            (job.max_concurrent, job.total_completions) = (Some(most), Some(total));
+        }
+        Mode::Global(_) | Mode::GlobalJob(_) => {}
     }
     spec.endpoint_spec
         .get_or_insert_default()
@@ -161,11 +168,6 @@ fn refuse_unbuilt_service(value: &Value) -> Result<(), ApiError> {
     ] {
         if said(pointer) {
             return Err(ApiError::not_built(name));
-        }
-    }
-    for mode in ["ReplicatedJob", "GlobalJob"] {
-        if value.pointer(&format!("/Mode/{mode}")).is_some() {
-            return Err(ApiError::not_built(&format!("jobs (Mode.{mode})")));
         }
     }
     match value

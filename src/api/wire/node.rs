@@ -11,7 +11,7 @@ use crate::spec::nullable::{is_default, nullable};
 use crate::spec::service::{Labels, Platform};
 use crate::spec::{NodeId, NodeSpec, Timestamp};
 use crate::state::node::NodeState;
-use crate::state::task::{Slot, Waiting};
+use crate::state::task::Waiting;
 use crate::state::{self, State};
 
 /// One node.
@@ -237,9 +237,9 @@ fn leaving(task: &state::Task, state: &State) -> Leaving {
     };
     Leaving {
         id: task.id.to_string(),
-        name: match task.slot {
-            Slot::Replica(number) => format!("{service}.{number}"),
-            Slot::Node(_) => service,
+        name: match task.slot.number() {
+            Some(number) => format!("{service}.{number}"),
+            None => service,
         },
         reason,
         blocked,

@@ -1,10 +1,11 @@
 //! A service: `GET /services`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::Meta;
+use super::{JobStatus, Meta};
 use crate::spec::container::DnsConfig;
 use crate::spec::nullable::{is_default, nullable};
 use crate::spec::policy::{
@@ -14,7 +15,7 @@ use crate::spec::service::{EndpointSpec, PortConfig};
 use crate::spec::{Mode, Nanos, NetworkId, ServiceId, ServiceSpec, Timestamp};
 use crate::state::service::{Hold, RolloutState};
 use crate::state::task::{DesiredState, TaskState, Waiting};
-use crate::state::{self, State};
+use crate::state::{self, Job, State};
 
 /// One service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +35,9 @@ pub struct Service {
     /// Only where the client asked for it with `status=true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_status: Option<ServiceStatus>,
+    /// Only of jobs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job_status: Option<JobStatus>,
     /// Only where it stands otherwise than Docker's services can.
     #[serde(default, skip_serializing_if = "is_default")]
     pub swarmr: Standing,
@@ -158,6 +162,7 @@ pub fn render(service: &state::Service, state: &State) -> Service {
                 .and_then(|rollout| rollout.hold)
                 .map(HoldWord::from),
         },
+        job_status: super::job::render(service),
     }
 }
 
@@ -189,6 +194,9 @@ fn endpoint(service: &state::Service, state: &State) -> Endpoint {
 
 /// How many of a service's tasks run, should run, and are done.
 pub fn status(service: &state::Service, state: &State) -> ServiceStatus {
+    if let Some(job) = &service.job {
+        return job_counts(service, job, state);
+    }
     let mut counts = ServiceStatus::default();
     for task in state.tasks_of(service.id) {
         let wanted = task.desired == DesiredState::Running;
@@ -199,16 +207,40 @@ pub fn status(service: &state::Service, state: &State) -> ServiceStatus {
         counts.running_tasks += u64::from(task.is_serving() && node_answers);
         counts.desired_tasks += u64::from(wanted && (task.node.is_none() || node_answers));
         counts.crash_looping += u64::from(matches!(task.waiting, Some(Waiting::CrashLoop(_))));
-        counts.completed_tasks += u64::from(task.status.state == TaskState::Complete);
-    }
-    match &service.spec.mode {
-        // Ended tasks of a service that is no job are history, not results.
-        Mode::Replicated(_) | Mode::Global(_) => counts.completed_tasks = 0,
-        Mode::ReplicatedJob(_) | Mode::GlobalJob(_) => {}
     }
     if let Some(replicas) = service.spec.replicas() {
         counts.desired_tasks = replicas;
     }
+    counts
+}
+
+/// Of a job: what runs of all its runs, and what the newest one has done. A global job wants as many
+/// tasks as it has, done or not.
+fn job_counts(service: &state::Service, job: &Job, state: &State) -> ServiceStatus {
+    let (mut done, mut wanted) = (BTreeSet::new(), BTreeSet::new());
+    let mut counts = ServiceStatus::default();
+    for task in state.tasks_of(service.id) {
+        let node_answers = task
+            .node
+            .and_then(|node| state.node(node))
+            .is_some_and(|node| !node.is_down());
+        counts.running_tasks += u64::from(task.is_serving() && node_answers);
+        if task.slot.run() != Some(job.iteration) || task.desired == DesiredState::Remove {
+            continue;
+        }
+        let completed = task.status.state == TaskState::Complete;
+        if completed {
+            done.insert(task.slot);
+        }
+        if completed || task.is_wanted() {
+            wanted.insert(task.slot);
+        }
+    }
+    counts.completed_tasks = done.len() as u64;
+    counts.desired_tasks = match &service.spec.mode {
+        Mode::ReplicatedJob(job) => job.max_concurrent().min(job.total_completions()),
+        _ => wanted.len() as u64,
+    };
     counts
 }
 
@@ -231,8 +263,10 @@ pub fn insert_defaults(spec: &ServiceSpec) -> ServiceSpec {
     restart.condition.get_or_insert(RestartCondition::Any);
     restart.delay.get_or_insert(defaults.delay());
     restart.max_attempts.get_or_insert(0);
-    fill_update_config(&mut spec.update_config);
-    fill_update_config(&mut spec.rollback_config);
+    if !spec.mode.is_job() {
+        fill_update_config(&mut spec.update_config);
+        fill_update_config(&mut spec.rollback_config);
+    }
     spec
 }
 

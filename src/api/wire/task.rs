@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Meta;
 use super::attachment::AttachedNetwork;
+use super::job::JobIteration;
 use crate::spec::nullable::{is_default, nullable};
 use crate::spec::service::{Labels, PortConfig, PublishMode};
 use crate::spec::{NodeId, ServiceId, TaskId, TaskSpec, Timestamp};
-use crate::state::task::{DesiredState, Slot, TaskState};
+use crate::state::task::TaskState;
 use crate::state::{self, State};
 
 /// One task.
@@ -36,6 +37,9 @@ pub struct Task {
     pub node_id: Option<NodeId>,
     pub status: TaskStatus,
     pub desired_state: DesiredState,
+    /// Which run of a job it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job_iteration: Option<JobIteration>,
     #[serde(
         default,
         deserialize_with = "nullable",
@@ -45,6 +49,41 @@ pub struct Task {
     /// Always `null`: cluster volumes are not built yet.
     #[serde(default)]
     pub volumes: Option<Vec<serde_json::Value>>,
+}
+
+/// What the managers want of a task, in Docker's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DesiredState {
+    Ready,
+    Running,
+    /// A job's task runs in order to complete.
+    Complete,
+    Shutdown,
+    Remove,
+}
+
+impl DesiredState {
+    pub const fn of(task: &state::Task) -> Self {
+        match task.desired {
+            state::task::DesiredState::Ready => Self::Ready,
+            state::task::DesiredState::Running if task.slot.run().is_some() => Self::Complete,
+            state::task::DesiredState::Running => Self::Running,
+            state::task::DesiredState::Shutdown => Self::Shutdown,
+            state::task::DesiredState::Remove => Self::Remove,
+        }
+    }
+
+    /// As the API spells it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Running => "running",
+            Self::Complete => "complete",
+            Self::Shutdown => "shutdown",
+            Self::Remove => "remove",
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,13 +152,11 @@ pub fn render(task: &state::Task, state: &State) -> Task {
         labels: Labels::new(),
         spec,
         service_id: task.service,
-        slot: match task.slot {
-            Slot::Replica(number) => Some(number),
-            Slot::Node(_) => None,
-        },
+        slot: task.slot.number(),
         node_id: task.node,
         status: status(task, state),
-        desired_state: task.desired,
+        desired_state: DesiredState::of(task),
+        job_iteration: task.slot.run().map(|index| JobIteration { index }),
         networks_attachments: task
             .attachments
             .iter()

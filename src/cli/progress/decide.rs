@@ -15,6 +15,8 @@ pub(super) struct Snapshot {
     pub(super) update: Option<Update>,
     /// How long it must stay converged.
     pub(super) monitor: Duration,
+    /// The run of a job that is waited for, as far as the daemon tells of it.
+    pub(super) run: Option<RunView>,
     /// Tasks of the newest spec that are on nodes that answer, or on none yet.
     pub(super) tasks: Vec<TaskView>,
 }
@@ -34,6 +36,18 @@ pub(super) struct Update {
     pub(super) state: String,
     /// A step of it is done, and the next waits for a promotion.
     pub(super) awaits_promotion: bool,
+    pub(super) message: String,
+}
+
+/// A job's run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RunView {
+    pub(super) number: u64,
+    /// As the API spells it: `running`, `completed`, …
+    pub(super) state: String,
+    /// Tasks that are not tried again.
+    pub(super) failed: u64,
+    /// How one of them failed.
     pub(super) message: String,
 }
 
@@ -71,6 +85,8 @@ pub(super) enum Verdict {
     Paused(String),
     RolledBack(String),
     RollbackPaused(String),
+    /// A job's run ended, but not as it should have.
+    RunEnded(String),
 }
 
 /// What is remembered from look to look.
@@ -122,6 +138,10 @@ impl Tracker {
         lines.extend(self.task_lines(&tasks, wanted, rolls_back));
         if rolls_back && !self.wants_rollback {
             lines.push(Line::plain("rollback", message()));
+        }
+        if let Some(run) = &snapshot.run {
+            let verdict = judge_run(run, snapshot.goal, reached, &mut lines);
+            return View { lines, verdict };
         }
         let awaits_promotion = snapshot
             .update
@@ -226,6 +246,36 @@ impl Line {
             bar: None,
         }
     }
+}
+
+/// Whether a run has ended, and how.
+fn judge_run(run: &RunView, goal: Goal, reached: u64, lines: &mut Vec<Line>) -> Verdict {
+    let number = run.number;
+    let verdict = match run.state.as_str() {
+        // A job that has just been scaled has ended only when that is done too.
+        "completed" => match goal {
+            Goal::Completions(total) if reached < total => Verdict::Waiting,
+            _ => Verdict::Converged,
+        },
+        "failed" => {
+            let tasks = if run.failed == 1 { "1 task" } else { "tasks" };
+            let count = if run.failed == 1 {
+                String::new()
+            } else {
+                format!("{} ", run.failed)
+            };
+            Verdict::RunEnded(format!(
+                "run {number} failed: {count}{tasks} ended badly and will not be tried again: {}",
+                run.message
+            ))
+        }
+        "replaced" => Verdict::RunEnded(format!("run {number} was stopped for a newer one")),
+        _ => Verdict::Waiting,
+    };
+    if verdict == Verdict::Converged {
+        lines.push(Line::plain("verify", format!("run {number} completed")));
+    }
+    verdict
 }
 
 fn overall(goal: Goal, reached: u64, wanted: Option<u64>, rolls_back: bool) -> Line {
@@ -369,6 +419,7 @@ mod tests {
             goal: Goal::Replicas(wanted),
             update: None,
             monitor: MONITOR,
+            run: None,
             tasks: (1..)
                 .zip(states)
                 .map(|(slot, state)| task(slot, state))
@@ -556,6 +607,43 @@ mod tests {
         assert_eq!(
             texts(&view),
             ["overall progress: 58 out of 60 tasks", "boom: 2 tasks"]
+        );
+    }
+
+    #[test]
+    fn a_job_is_done_when_its_run_is() {
+        let job = |total, states: &[&str], state: &str, failed| Snapshot {
+            goal: Goal::Completions(total),
+            run: Some(RunView {
+                number: 3,
+                state: state.into(),
+                failed,
+                message: "exit 1".into(),
+            }),
+            ..replicas(0, states)
+        };
+        let verdict = |snapshot| Tracker::new(false).look(&snapshot, at(0)).verdict;
+        assert_eq!(
+            verdict(job(2, &["complete", "running"], "running", 0)),
+            Verdict::Waiting
+        );
+        assert_eq!(
+            verdict(job(1, &["complete"], "completed", 0)),
+            Verdict::Converged
+        );
+        assert_eq!(
+            verdict(job(2, &["complete"], "completed", 0)),
+            Verdict::Waiting
+        );
+        assert_eq!(
+            verdict(job(2, &["complete", "failed"], "failed", 1)),
+            Verdict::RunEnded(
+                "run 3 failed: 1 task ended badly and will not be tried again: exit 1".into()
+            )
+        );
+        assert_eq!(
+            verdict(job(2, &[], "replaced", 0)),
+            Verdict::RunEnded("run 3 was stopped for a newer one".into())
         );
     }
 

@@ -18,11 +18,11 @@ use super::failure::{Exit, Failure};
 use super::output::word;
 use crate::api::wire::service::{HoldWord, UpdateStatus};
 use crate::api::wire::{Node, Service, Task};
-use crate::spec::{Mode, Nanos, parse};
+use crate::spec::{Mode, Nanos, Schedule, parse};
 pub(crate) use decide::Line;
 pub(crate) use draw::Painter;
 
-use decide::{Goal, Snapshot, TaskView, Tracker, Update, Verdict};
+use decide::{Goal, RunView, Snapshot, TaskView, Tracker, Update, Verdict};
 
 const POLL_PERIOD: Duration = Duration::from_millis(200);
 /// For how long reads may fail in a row: a new leader is found in far less.
@@ -48,6 +48,8 @@ pub(crate) struct Operation {
     wants_rollback: bool,
     /// When the update began that was there before.
     before: Option<String>,
+    /// The run of a job; its newest where none is named.
+    run: Option<u64>,
 }
 
 impl Operation {
@@ -55,6 +57,16 @@ impl Operation {
         Self {
             wants_rollback: false,
             before: None,
+            run: None,
+        }
+    }
+
+    /// One run of a job.
+    pub(crate) const fn run(number: u64) -> Self {
+        Self {
+            wants_rollback: false,
+            before: None,
+            run: Some(number),
         }
     }
 
@@ -63,6 +75,7 @@ impl Operation {
         Self {
             wants_rollback: false,
             before: before.as_ref().map(began),
+            run: None,
         }
     }
 
@@ -145,13 +158,20 @@ struct Follower<'a> {
 impl Follower<'_> {
     /// Looks once; `Some` when there is nothing more to wait for.
     async fn step(&mut self) -> Result<Option<Result<(), Failure>>, Failure> {
-        let snapshot = match self.snapshot().await {
-            Ok(snapshot) => snapshot,
+        let (service, snapshot) = match self.snapshot().await {
+            Ok(seen) => seen,
             // A leader may just be elected: this only reads, so it may be done again.
             Err(failure) if self.may_recover(&failure) => return Ok(None),
             Err(failure) => return Err(failure),
         };
         self.answered = Instant::now();
+        if let Some(schedule) = service.spec.schedule()
+            && self.operation.run.is_none()
+        {
+            // Nothing runs before its time.
+            self.context.say(&next_run(schedule, &service));
+            return Ok(Some(Ok(())));
+        }
         let view = self.tracker.look(&snapshot, self.started.elapsed());
         self.painter.paint(&view.lines);
         Ok(match view.verdict {
@@ -176,6 +196,13 @@ impl Follower<'_> {
                 Exit::RolledBack,
                 format!("service rollback paused: {message}"),
             ))),
+            Verdict::RunEnded(message) => Some(Err(Failure::new(Exit::JobFailed, message).next(
+                format!(
+                    "\"swarmr service ps {service}\" shows which tasks, \"swarmr service logs \
+                     {service}\" what they said. \"swarmr service run-now {service}\" runs it again.",
+                    service = self.service
+                ),
+            ))),
             Verdict::RolledBack(message) => Some(Err(Failure::new(
                 Exit::RolledBack,
                 format!("service rolled back: {message}"),
@@ -192,7 +219,7 @@ impl Follower<'_> {
             && self.answered.elapsed() < PATIENCE
     }
 
-    async fn snapshot(&self) -> Result<Snapshot, Failure> {
+    async fn snapshot(&self) -> Result<(Service, Snapshot), Failure> {
         let service: Service = self.context.get(&["services", self.service], &[]).await?;
         let wanted = [
             ("service".to_owned(), service.id.to_string()),
@@ -204,12 +231,8 @@ impl Follower<'_> {
             .get(&["tasks"], &[("filters", &filters)])
             .await?;
         let nodes: Vec<Node> = self.context.get(&["nodes"], &[]).await?;
-        Ok(snapshot(
-            &service,
-            &tasks,
-            &nodes,
-            self.operation.before.as_deref(),
-        ))
+        let snapshot = snapshot(&service, &tasks, &nodes, &self.operation);
+        Ok((service, snapshot))
     }
 
     fn ran_out_of_time(&self) -> Failure {
@@ -230,22 +253,45 @@ impl Follower<'_> {
     }
 }
 
+/// When a schedule starts its next run.
+fn next_run(schedule: &Schedule, service: &Service) -> String {
+    let next = service.job_status.as_ref().and_then(|it| it.next_execution);
+    match (schedule.clock(), next) {
+        _ if schedule.suspended => "the schedule is suspended: no run is due".to_owned(),
+        (Ok(clock), Some(next)) => format!("next run at {}", clock.show(next)),
+        _ => "no run is due within eight years".to_owned(),
+    }
+}
+
+/// The run of a job that is waited for.
+fn run_view(service: &Service, number: Option<u64>) -> Option<RunView> {
+    let status = service.job_status.as_ref()?;
+    let number = number.unwrap_or(status.job_iteration.index);
+    let run = status.runs.iter().find(|run| run.run == Some(number))?;
+    Some(RunView {
+        number,
+        state: word(&run.state),
+        failed: run.failed_tasks,
+        message: run.message.clone(),
+    })
+}
+
 /// What matters of three answers. An update that began before ours is left out.
-fn snapshot(service: &Service, tasks: &[Task], nodes: &[Node], before: Option<&str>) -> Snapshot {
+fn snapshot(service: &Service, tasks: &[Task], nodes: &[Node], operation: &Operation) -> Snapshot {
+    let before = operation.before.as_deref();
     let spec = &service.spec;
     let active: BTreeSet<String> = nodes
         .iter()
         .filter(|node| word(&node.status.state) != "down")
         .map(|node| node.id.to_string())
         .collect();
-    let is_job = matches!(spec.mode, Mode::ReplicatedJob(_) | Mode::GlobalJob(_));
     Snapshot {
         name: spec.name.clone(),
         goal: match &spec.mode {
             _ if service.swarmr.stopped => Goal::Replicas(0),
             Mode::Replicated(_) => Goal::Replicas(spec.replicas().unwrap_or(1)),
             Mode::Global(_) => Goal::EveryNode,
-            Mode::ReplicatedJob(job) => Goal::Completions(job.total_completions.unwrap_or(1)),
+            Mode::ReplicatedJob(job) => Goal::Completions(job.total_completions()),
             Mode::GlobalJob(_) => Goal::CompletionOnEveryNode,
         },
         update: service
@@ -258,7 +304,8 @@ fn snapshot(service: &Service, tasks: &[Task], nodes: &[Node], before: Option<&s
                 awaits_promotion: service.swarmr.hold == Some(HoldWord::Promotion),
                 message: update.message.clone(),
             }),
-        monitor: if is_job {
+        run: run_view(service, operation.run),
+        monitor: if spec.mode.is_job() {
             Duration::ZERO
         } else {
             spec.update_policy().monitor.to_std()
@@ -321,12 +368,15 @@ mod tests {
         };
         let nodes = [node('a', "ready"), node('b', "down")];
         let tasks = [task('d', 1, id('a')), task('e', 2, id('b'))];
-        let fresh = snapshot(&service, &tasks, &nodes, None);
+        let fresh = snapshot(&service, &tasks, &nodes, &Operation::create());
         assert_eq!(fresh.tasks.len(), 1);
         assert_eq!(fresh.goal, Goal::Replicas(2));
         assert_eq!(fresh.monitor, Duration::from_secs(2));
         assert_eq!(fresh.update.unwrap().state, "rollback_completed");
-        let old = snapshot(&service, &tasks, &nodes, Some("2026-11-23T02:30:00Z"));
+        let old = {
+            let operation = Operation::update(service.update_status.clone());
+            snapshot(&service, &tasks, &nodes, &operation)
+        };
         assert_eq!(old.update, None);
     }
 }

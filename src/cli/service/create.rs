@@ -38,7 +38,7 @@ pub(crate) struct CreateArgs {
     #[arg(
         long,
         default_value = "replicated",
-        value_parser = ["replicated", "global", "replicated-job", "global-job"]
+        value_parser = ["replicated", "global", "replicated-job", "global-job", "cron-job"]
     )]
     mode: String,
     #[command(flatten)]
@@ -155,12 +155,17 @@ fn spec(
         return Err(Failure::usage(format!("there is no option {image}"))
             .next("\"swarmr service create --help\" lists them."));
     }
+    let scheduled = args.common.extension.schedule.schedule.is_some();
+    if args.mode == "cron-job" && !scheduled {
+        return Err(Failure::usage("--mode cron-job needs --schedule")
+            .next("Say when it runs, such as --schedule \"*/5 * * * *\" or --schedule @daily."));
+    }
     let mut spec = ServiceSpec {
         // Without one the daemon makes one up.
         name: args.name.clone().unwrap_or_default(),
         mode: match args.mode.as_str() {
             "global" => Mode::Global(GlobalMode {}),
-            "replicated-job" => Mode::ReplicatedJob(ReplicatedJob {
+            "replicated-job" | "cron-job" => Mode::ReplicatedJob(ReplicatedJob {
                 max_concurrent: Some(1),
                 total_completions: Some(1),
             }),
@@ -357,6 +362,18 @@ mod tests {
                 "--mode global-job",
                 "/Mode".into(),
                 json!({"GlobalJob": {}}),
+            ),
+            (
+                "--mode cron-job --schedule @daily --replicas 2",
+                "/Mode".into(),
+                json!({"ReplicatedJob": {"MaxConcurrent": 2, "TotalCompletions": 2}}),
+            ),
+            (
+                "--mode global-job --schedule @hourly --timezone Europe/Rome --concurrency replace \
+                 --missed-window 1m --history-runs 3 --suspend",
+                "/Swarmr/Schedule".into(),
+                json!({"Cron": "@hourly", "TimeZone": "Europe/Rome", "Concurrency": "replace",
+                    "MissedWindow": 60_000_000_000_i64, "HistoryRuns": 3, "Suspended": true}),
             ),
             (
                 "-l a=b --label c",
@@ -559,6 +576,10 @@ mod tests {
             "--mode global --replicas-max-per-node 2 nginx",
             "--max-concurrent 2 nginx",
             "--mode replicated-job --update-delay 1s nginx",
+            "--mode cron-job nginx",
+            "--timezone Europe/Rome nginx",
+            "--mode cron-job --schedule @daily --concurrency sometimes nginx",
+            "--mode cron-job --schedule @daily --suspend --resume nginx",
             "--mode sometimes nginx",
             "--no-healthcheck --health-retries 3 nginx",
             "--replicas -1 nginx",

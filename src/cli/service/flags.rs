@@ -32,7 +32,7 @@ pub(super) struct CommonFlags {
     #[command(flatten)]
     policies: PolicyFlags,
     #[command(flatten)]
-    extension: ExtensionFlags,
+    pub(super) extension: ExtensionFlags,
     /// How the service's name resolves
     #[arg(long, value_parser = values::endpoint_mode())]
     endpoint_mode: Option<EndpointMode>,

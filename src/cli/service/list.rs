@@ -71,7 +71,7 @@ fn replicas(service: &Service) -> String {
         Mode::ReplicatedJob(job) => format!(
             "{counts} ({}/{} completed)",
             status.completed_tasks,
-            job.total_completions.unwrap_or(1)
+            job.total_completions()
         ),
         Mode::GlobalJob(_) => format!(
             "{counts} ({}/{} completed)",

@@ -11,6 +11,8 @@ mod merge;
 mod planning;
 mod pretty;
 mod references;
+mod run_now;
+mod runs;
 mod scale;
 mod steer;
 mod update;
@@ -60,6 +62,10 @@ pub(crate) enum ServiceCommand {
     Start(steer::SteerArgs),
     /// Set how many tasks services have
     Scale(scale::ScaleArgs),
+    /// Run a job now
+    RunNow(run_now::RunNowArgs),
+    /// List the runs of a job
+    Runs(runs::RunsArgs),
     /// Show what the tasks of a service write
     Logs(logs::LogsArgs),
     /// Remove services
@@ -117,6 +123,8 @@ pub(crate) async fn run(context: &Context, command: ServiceCommand) -> Result<()
         ServiceCommand::Stop(args) => steer::each(context, args, "stop").await,
         ServiceCommand::Start(args) => steer::start(context, args).await,
         ServiceCommand::Scale(args) => scale::run(context, args).await,
+        ServiceCommand::RunNow(args) => run_now::run(context, args).await,
+        ServiceCommand::Runs(args) => runs::run(context, args).await,
         ServiceCommand::Logs(args) => logs::run(context, args).await,
         ServiceCommand::Rm(args) => remove(context, args).await,
     }

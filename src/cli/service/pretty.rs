@@ -3,13 +3,15 @@
 use std::fmt::{Result, Write as _};
 
 use super::references::{mounted_at, name_of};
+use super::runs;
 use crate::api::wire::service::UpdateStatus;
 use crate::api::wire::{Network, Service};
+use crate::cli::output::format::Wanted;
 use crate::cli::output::{age, size, text, word};
 use crate::spec::container::{ContainerSpec, Healthcheck};
 use crate::spec::policy::UpdateConfig;
 use crate::spec::service::{EndpointMode, Placement, Resources};
-use crate::spec::{Mode, Timestamp};
+use crate::spec::{Mode, Schedule, Timestamp};
 
 pub(super) fn service(service: &Service, networks: &[Network], now: Timestamp) -> String {
     text(|text| write_service(text, service, networks, now))
@@ -33,6 +35,20 @@ fn write_service(
     write_mode(text, &spec.mode)?;
     if service.swarmr.stopped {
         writeln!(text, "Stopped:\ttrue")?;
+    }
+    if let Some(schedule) = spec.schedule() {
+        write_schedule(text, schedule, service)?;
+    }
+    if let Some(status) = &service.job_status
+        && !status.runs.is_empty()
+    {
+        writeln!(text, "Runs:")?;
+        for line in runs::table(service, now, Wanted::default())
+            .unwrap_or_default()
+            .lines()
+        {
+            writeln!(text, " {}", line.trim_end())?;
+        }
     }
     if let Some(update) = &service.update_status {
         write_update_status(text, update, now)?;
@@ -79,18 +95,26 @@ fn write_mode(text: &mut String, mode: &Mode) -> Result {
     match mode {
         Mode::Replicated(mode) => writeln!(text, " Replicas:\t{}", mode.replicas.unwrap_or(1)),
         Mode::ReplicatedJob(job) => {
-            writeln!(
-                text,
-                " Max Concurrent:\t{}",
-                job.max_concurrent.unwrap_or(1)
-            )?;
-            writeln!(
-                text,
-                " Total Completions:\t{}",
-                job.total_completions.unwrap_or(1)
-            )
+            writeln!(text, " Max Concurrent:\t{}", job.max_concurrent())?;
+            writeln!(text, " Total Completions:\t{}", job.total_completions())
         }
         Mode::Global(_) | Mode::GlobalJob(_) => Ok(()),
+    }
+}
+
+fn write_schedule(text: &mut String, schedule: &Schedule, service: &Service) -> Result {
+    let zone = Some(schedule.time_zone.as_str()).filter(|zone| !zone.is_empty());
+    writeln!(text, "Schedule:")?;
+    writeln!(text, " Cron:\t\t{}", schedule.cron)?;
+    writeln!(text, " Time Zone:\t{}", zone.unwrap_or("UTC"))?;
+    writeln!(text, " Concurrency:\t{}", word(&schedule.concurrency))?;
+    let window = age::go_duration(schedule.missed_window());
+    writeln!(text, " Missed Window:\t{window}")?;
+    let next = service.job_status.as_ref().and_then(|it| it.next_execution);
+    match next {
+        _ if schedule.suspended => writeln!(text, " Next Run:\tnone, for it is suspended"),
+        Some(next) => writeln!(text, " Next Run:\t{}", runs::local(&service.spec, next)),
+        None => writeln!(text, " Next Run:\tnone within eight years"),
     }
 }
 

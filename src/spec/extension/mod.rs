@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::device::{DeviceMapping, DeviceRequest};
 use super::nullable::{is_default, nullable};
+use super::schedule::Schedule;
 
 pub use affinity::{AffinityRule, Strategy, Strength};
 pub use restart::{Backoff, RestartExtension};
@@ -48,6 +49,9 @@ pub struct Extension {
     /// Revisions that are remembered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revisions_limit: Option<u64>,
+    /// Runs a job by the clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
     /// What this version does not know. Refused when it is sent; kept when it is read, for a newer
     /// manager may have written it.
     #[serde(flatten)]

@@ -4,6 +4,7 @@
 mod affinity;
 mod extension;
 mod inventory;
+mod job;
 mod objects;
 mod service;
 

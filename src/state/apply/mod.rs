@@ -3,6 +3,7 @@
 
 mod cluster;
 mod configs;
+mod jobs;
 mod networks;
 mod nodes;
 mod plan;
@@ -64,6 +65,7 @@ impl State {
                 ServiceChange::RollBack => self.roll_back_service(index, at, id, version),
             },
             Op::SteerService { id, steer } => self.steer_service(index, at, id, steer),
+            Op::RunJob { id, request } => self.run_job(index, at, id, request),
             Op::RemoveService { id } => self.remove_service(index, at, id),
             Op::CreateNetwork { id, spec } => self.create_network(index, at, id, *spec),
             Op::RemoveNetwork { id } => self.remove_network(id),

@@ -68,6 +68,11 @@ impl State {
                 spec_version,
                 rollout,
             } => self.set_rollout(index, at, service, spec_version, rollout),
+            Change::SetJob {
+                service,
+                revision,
+                job,
+            } => self.set_job(index, at, service, revision, job),
             Change::RollBack {
                 service,
                 spec_version,
@@ -83,10 +88,13 @@ impl State {
     }
 
     fn create_task(&mut self, index: u64, at: Timestamp, new: NewTask) -> bool {
-        let known = self
-            .services
-            .get(&new.service)
-            .is_some_and(|service| service.specs.contains_key(&new.spec_version));
+        let known = self.services.get(&new.service).is_some_and(|service| {
+            let run_is_over = new.slot.run().is_some_and(|run| {
+                let job = service.job.as_ref();
+                job.is_none_or(|job| !job.is_live(run))
+            });
+            service.specs.contains_key(&new.spec_version) && !run_is_over
+        });
         let wanted = new.desired <= DesiredState::Running;
         if !known || !wanted || self.tasks.get(new.id).is_some() {
             return false;

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Applied, check_version, not_found};
+use super::{Applied, check_version, jobs, not_found};
 use crate::spec::{ServiceId, ServiceSpec, Timestamp};
 use crate::state::command::Reply;
+use crate::state::job::completed_by_run;
 use crate::state::rejected::{Kind, Rejected};
 use crate::state::revision::RevisionCause;
 use crate::state::service::{Previous, Rollout, RolloutState};
@@ -112,7 +113,8 @@ impl State {
         let endpoint = self.allocate_endpoint(id, &back.to.spec, &service.endpoint)?;
         let mut service = Arc::unwrap_or_clone(service);
         service.remember_what_it_is();
-        service.spec = back.to.spec;
+        let redeploys = service.spec_version != back.to.spec_version;
+        let old = std::mem::replace(&mut service.spec, back.to.spec);
         service.spec_version = back.to.spec_version;
         service.previous = back.previous;
         service.endpoint = endpoint;
@@ -120,12 +122,16 @@ impl State {
             .specs
             .insert(service.spec_version, service.spec.clone());
         service.record_revision(at, back.cause);
-        service.rollout = Some(Rollout::started(
-            RolloutState::RollbackStarted,
-            service.spec_version,
-            at,
-            back.message,
-        ));
+        if service.job.is_none() {
+            service.rollout = Some(Rollout::started(
+                RolloutState::RollbackStarted,
+                service.spec_version,
+                at,
+                back.message,
+            ));
+        }
+        let completed = completed_by_run(self.tasks_of(id));
+        jobs::respecified(&mut service, &old, redeploys, &completed, at);
         service.meta.write(index, at);
         self.put_service(index, service);
         self.drop_unused_specs(id);

@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Applied, check_version, not_found};
+use super::{Applied, check_version, jobs, not_found};
 use crate::spec::service::Mode;
 use crate::spec::{NetworkId, ServiceId, ServiceSpec, Timestamp};
 use crate::state::command::Reply;
+use crate::state::job::completed_by_run;
 use crate::state::object::Meta;
 use crate::state::rejected::{Kind, Rejected};
 use crate::state::revision::RevisionCause;
 use crate::state::service::{Endpoint, Hold, Previous, Rollout, RolloutState};
 use crate::state::task::DesiredState;
-use crate::state::{Service, State};
+use crate::state::{Job, Service, State};
 
 impl State {
     pub(super) fn create_service(
@@ -37,6 +38,7 @@ impl State {
         }
         self.check_networks(&spec)?;
         let endpoint = self.allocate_endpoint(id, &spec, &Endpoint::default())?;
+        let job = Job::created(&spec, index, at);
         let spec = Arc::new(spec);
         self.service_names.insert(spec.name.clone(), id);
         let mut service = Service {
@@ -52,6 +54,7 @@ impl State {
             stopped: false,
             started_at: None,
             renewed: 0,
+            job,
         };
         service.record_revision(at, RevisionCause::Created);
         self.put_service(index, service);
@@ -90,7 +93,7 @@ impl State {
         let mut service = Arc::unwrap_or_clone(service);
         service.remember_what_it_is();
         service.previous = previous(&service, &spec, redeploys);
-        service.spec = Arc::new(spec);
+        let old = std::mem::replace(&mut service.spec, Arc::new(spec));
         service.endpoint = endpoint;
         if let Some(rollout) = service.rollout.as_mut().filter(|_| resumes) {
             let (state, message) = if rollout.state.is_rollback() {
@@ -106,6 +109,8 @@ impl State {
         }
         if redeploys {
             service.spec_version = index;
+        }
+        if redeploys && service.job.is_none() {
             service.rollout = Some(Rollout::started(
                 RolloutState::Updating,
                 index,
@@ -113,6 +118,8 @@ impl State {
                 "update in progress",
             ));
         }
+        let completed = completed_by_run(self.tasks_of(id));
+        jobs::respecified(&mut service, &old, redeploys, &completed, at);
         service
             .specs
             .insert(service.spec_version, service.spec.clone());
@@ -195,9 +202,18 @@ impl State {
         self.touched.service(id, index);
     }
 
-    /// Forgets specs that no task, and no rollback, refers to any more.
+    /// Forgets specs that no task, no run and no rollback refers to any more.
     pub(in crate::state) fn drop_unused_specs(&mut self, id: ServiceId) {
-        let used: BTreeSet<u64> = self.tasks_of(id).map(|task| task.spec_version).collect();
+        let mut used: BTreeSet<u64> = self.tasks_of(id).map(|task| task.spec_version).collect();
+        let job = self
+            .services
+            .get(&id)
+            .and_then(|service| service.job.as_ref());
+        used.extend(
+            job.into_iter()
+                .flat_map(Job::live_runs)
+                .map(|run| run.spec_version),
+        );
         if let Some(service) = self.services.get_mut(&id) {
             let current = service.spec_version;
             if service

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Endpoint, Previous, Rollout, Service};
 use crate::spec::{ServiceId, ServiceSpec, Timestamp};
+use crate::state::job::Job;
 use crate::state::object::Meta;
 use crate::state::revision::{Revision, RevisionCause};
 
@@ -38,6 +39,8 @@ pub(super) struct Stored {
     started_at: Option<Timestamp>,
     #[serde(default)]
     renewed: u64,
+    #[serde(default)]
+    job: Option<Job>,
     /// Snapshots of older versions have whole specs instead of places.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     spec: Option<Arc<ServiceSpec>>,
@@ -93,6 +96,7 @@ impl From<Service> for Stored {
             stopped: service.stopped,
             started_at: service.started_at,
             renewed: service.renewed,
+            job: service.job,
             spec: None,
             previous: None,
             specs: BTreeMap::new(),
@@ -152,6 +156,7 @@ impl TryFrom<Stored> for Service {
             stopped: stored.stopped,
             started_at: stored.started_at,
             renewed: stored.renewed,
+            job: stored.job,
         })
     }
 }
@@ -203,6 +208,10 @@ mod tests {
             stopped: true,
             started_at: None,
             renewed: 0,
+            job: Some(Job {
+                iteration: 3,
+                ..Job::default()
+            }),
         }
     }
 
@@ -247,6 +256,7 @@ mod tests {
         let want = Service {
             revisions: Vec::new(),
             stopped: false,
+            job: None,
             ..now
         };
         assert_eq!(read, want);

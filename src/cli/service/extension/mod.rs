@@ -4,6 +4,7 @@ mod devices;
 mod placement;
 mod restart;
 mod rolling;
+mod schedule;
 
 use clap::Args;
 
@@ -20,16 +21,17 @@ pub(super) struct ExtensionFlags {
     restart: restart::RestartFlags,
     #[command(flatten)]
     rolling: rolling::RollingFlags,
+    #[command(flatten)]
+    pub(super) schedule: schedule::ScheduleFlags,
 }
 
 impl ExtensionFlags {
     /// Puts what was given into `spec`.
-    #[expect(clippy::unnecessary_wraps, reason = "others will refuse")]
     pub(super) fn apply(&self, spec: &mut ServiceSpec) -> Result<(), Failure> {
         self.devices.apply(spec);
         self.placement.apply(spec);
         self.restart.apply(spec);
         self.rolling.apply(spec);
-        Ok(())
+        self.schedule.apply(spec)
     }
 }
