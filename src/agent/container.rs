@@ -66,14 +66,15 @@ pub enum ContainerError {
     Unsupported { what: &'static str },
 }
 
-/// The container of an order on a machine of that description.
+/// The container of an order on a machine of that description, after so many init containers.
 pub(super) fn container_want(
     order: &Order,
     machine: &NodeDescription,
+    stage: u32,
 ) -> Result<ContainerWant, ContainerError> {
     let template = &order.spec.task_template;
-    let name = order.task_name();
-    let mut spec = expanded(&template.container_spec, &fields(order, machine))?;
+    let name = order.container_name(stage);
+    let mut spec = expanded(&order.container_at(stage), &fields(order, machine))?;
     spec.env.extend(environment(&order.resources));
     let (devices, device_requests) = devices::given(order);
     refuse_unsupported(&spec, template.runtime.as_deref())?;
@@ -86,7 +87,11 @@ pub(super) fn container_want(
         log_driver: template.log_driver.clone(),
         networking: networking(order),
         name_servers: name_servers(order, &spec),
-        host_ports: order.host_ports.clone(),
+        // Nobody is to be sent to what only prepares.
+        host_ports: match order.init_at(stage) {
+            Some(_) => Vec::new(),
+            None => order.host_ports.clone(),
+        },
         devices,
         device_requests,
         spec,
@@ -243,7 +248,7 @@ mod tests {
     }
 
     fn made(order: &Order) -> ContainerWant {
-        container_want(order, &NodeDescription::default()).unwrap()
+        container_want(order, &NodeDescription::default(), u32::MAX).unwrap()
     }
 
     #[test]
@@ -319,7 +324,8 @@ mod tests {
             secrets: vec![serde_json::json!({})],
             ..ContainerSpec::default()
         };
-        let refused = container_want(&order(spec), &NodeDescription::default()).unwrap_err();
+        let refused =
+            container_want(&order(spec), &NodeDescription::default(), u32::MAX).unwrap_err();
         assert!(refused.to_string().contains("secrets"), "{refused}");
     }
 }

@@ -33,13 +33,16 @@ struct Handle {
     id: tokio::task::Id,
 }
 
+/// Each task's containers: its own, and for a moment the init container before it.
+type Listed = BTreeMap<TaskId, Vec<ListedContainer>>;
+
 #[derive(Default)]
 struct Workers {
     handles: BTreeMap<TaskId, Handle>,
     running: JoinSet<TaskId>,
     /// What the engine listed last; `None` until it has answered once. Nothing is created before:
     /// it might be there already.
-    listed: Option<BTreeMap<TaskId, ListedContainer>>,
+    listed: Option<Listed>,
 }
 
 impl Core {
@@ -98,16 +101,15 @@ impl Core {
     }
 
     /// Tasks of which the engine says something else than was told.
-    fn doubtful(
-        &self,
-        workers: &Workers,
-        listed: &BTreeMap<TaskId, ListedContainer>,
-    ) -> Vec<TaskId> {
+    fn doubtful(&self, workers: &Workers, listed: &Listed) -> Vec<TaskId> {
         let facts = self.shared.board.facts();
         let differs = |task: &TaskId| {
             let told = facts.get(task).map(|facts| facts.state);
             let told_running = matches!(told, Some(TaskState::Starting | TaskState::Running));
-            told_running != listed.get(task).is_some_and(|container| container.running)
+            let runs = listed
+                .get(task)
+                .is_some_and(|containers| containers.iter().any(|container| container.running));
+            told_running != runs
         };
         workers.handles.keys().copied().filter(differs).collect()
     }
@@ -182,16 +184,14 @@ impl Core {
     fn spawn(&self, workers: &mut Workers, task: TaskId, wanted: Wanted) {
         let wanted = watch::Sender::new(wanted);
         let nudges = watch::Sender::new(0);
-        let container = workers
-            .listed
-            .as_ref()
-            .and_then(|listed| Some(listed.get(&task)?.id.clone()));
+        let listed = workers.listed.as_ref();
+        let containers = listed.and_then(|listed| listed.get(&task).cloned());
         let worker = Worker::new(
             self.shared.clone(),
             task,
             wanted.subscribe(),
             nudges.subscribe(),
-            container,
+            containers.unwrap_or_default(),
         );
         let id = workers.running.spawn(worker.run()).id();
         workers.handles.insert(task, Handle { wanted, nudges, id });
@@ -214,9 +214,12 @@ fn set(wanted: &watch::Sender<Wanted>, next: Wanted) {
     });
 }
 
-fn by_task(containers: Vec<ListedContainer>) -> BTreeMap<TaskId, ListedContainer> {
-    containers
-        .into_iter()
-        .filter_map(|container| Some((container.task?, container)))
-        .collect()
+fn by_task(containers: Vec<ListedContainer>) -> Listed {
+    let mut listed = Listed::new();
+    for container in containers {
+        if let Some(task) = container.task {
+            listed.entry(task).or_default().push(container);
+        }
+    }
+    listed
 }

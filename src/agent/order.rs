@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use crate::spec::ContainerSpec;
+use crate::spec::extension::init::InitContainer;
 use crate::spec::generic::GenericResource;
 use crate::spec::service::{PortConfig, Protocol, PublishMode};
 use crate::spec::{ClusterId, NetworkId, NodeId, ServiceSpec, TaskId};
@@ -11,6 +13,18 @@ use crate::state::assignment::{
     AssignedDevice, AssignedNetwork, AssignedSpec, Assignment, Stamp, Want,
 };
 use crate::state::task::Slot;
+
+/// Between a task's name and the number of its init container, in that one's name.
+const INIT: &str = ".init-";
+
+/// How many init containers had completed when a container of that name was made; the greatest
+/// number for a task's own container.
+pub(super) fn stage_of(name: &str) -> u32 {
+    name.rsplit_once(INIT)
+        .and_then(|(_, place)| place.parse::<u32>().ok())
+        .and_then(|place| place.checked_sub(1))
+        .unwrap_or(u32::MAX)
+}
 
 /// What is wanted of a task's container.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,6 +77,33 @@ impl Order {
     /// Docker's name for a task, and the name of its container.
     pub(super) fn task_name(&self) -> String {
         format!("{}.{}.{}", self.spec.name, self.slot, self.task)
+    }
+
+    /// What runs before the task's container.
+    pub(super) fn inits(&self) -> &[InitContainer] {
+        let extension = self.spec.swarmr.as_ref();
+        extension.map_or(&[], |extension| &extension.init_containers)
+    }
+
+    /// The init container whose turn it is after so many; none when it is the task's own container's.
+    pub(super) fn init_at(&self, stage: u32) -> Option<&InitContainer> {
+        self.inits().get(usize::try_from(stage).ok()?)
+    }
+
+    /// The container that runs after so many init containers, before placeholders are replaced.
+    pub(super) fn container_at(&self, stage: u32) -> ContainerSpec {
+        let own = &self.spec.task_template.container_spec;
+        self.init_at(stage)
+            .map_or_else(|| own.clone(), |init| init.container(own))
+    }
+
+    /// Its name.
+    pub(super) fn container_name(&self, stage: u32) -> String {
+        let name = self.task_name();
+        match self.init_at(stage) {
+            None => name,
+            Some(_) => format!("{name}{INIT}{}", stage + 1),
+        }
     }
 
     /// The container's TCP ports that every node publishes.
@@ -158,6 +199,13 @@ fn id_prefix(id: NetworkId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_containers_name_tells_how_far_its_task_is() {
+        assert_eq!(stage_of("web.1.abc"), u32::MAX);
+        assert_eq!(stage_of("web.1.abc.init-1"), 0);
+        assert_eq!(stage_of("web.1.abc.init-12"), 11);
+    }
 
     #[test]
     fn names_of_engine_networks_fit_and_sort() {

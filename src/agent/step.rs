@@ -4,6 +4,8 @@
 //! remembered but [`Facts`], so a worker that starts anew after a crash goes on where the former
 //! one stopped.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::runtime::{Health, Phase};
@@ -22,6 +24,10 @@ pub(super) struct Facts {
     /// Why it was stopped although it was wanted.
     #[serde(default)]
     pub(super) fate: Option<String>,
+    /// Init containers that have completed. The engine knows better: the last one stays until the
+    /// next container is made.
+    #[serde(default)]
+    pub(super) stage: u32,
 }
 
 impl Facts {
@@ -33,6 +39,7 @@ impl Facts {
             err: String::new(),
             container: None,
             fate: None,
+            stage: 0,
         }
     }
 
@@ -79,6 +86,17 @@ pub(super) struct Situation<'a> {
     /// The application takes connections where others will make them, as far as that is known and
     /// waited for.
     pub(super) open: bool,
+    /// What is seen, or is to be made, is an init container.
+    pub(super) init: Option<Init<'a>>,
+}
+
+/// Which of a task's init containers it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Init<'a> {
+    pub(super) name: &'a str,
+    /// From 1.
+    pub(super) place: u32,
+    pub(super) total: usize,
 }
 
 /// What to do next.
@@ -89,6 +107,8 @@ pub(super) enum Step {
     Pull,
     Create,
     Start,
+    /// The init container has done its work: the next container's turn.
+    Advance,
     /// See whether the application listens where it publishes.
     Listen,
     Stop,
@@ -106,14 +126,14 @@ pub(super) enum Step {
 pub(super) struct News {
     pub(super) state: TaskState,
     /// The step, in Docker's words.
-    pub(super) message: &'static str,
+    pub(super) message: Cow<'static, str>,
     pub(super) err: String,
 }
 
-fn tell(state: TaskState, message: &'static str) -> Step {
+fn tell(state: TaskState, message: impl Into<Cow<'static, str>>) -> Step {
     Step::Tell(News {
         state,
-        message,
+        message: message.into(),
         err: String::new(),
     })
 }
@@ -121,7 +141,7 @@ fn tell(state: TaskState, message: &'static str) -> Step {
 fn failed(err: String) -> Step {
     Step::Tell(News {
         state: TaskState::Failed,
-        message: "started",
+        message: "started".into(),
         err,
     })
 }
@@ -187,6 +207,9 @@ fn run(situation: &Situation<'_>) -> Step {
     if facts.state < TaskState::Accepted {
         return tell(TaskState::Accepted, "accepted");
     }
+    if let Some(init) = situation.init {
+        return run_init(situation, init);
+    }
     match situation.sight {
         Sight::Unknown => Step::Observe,
         Sight::Absent if facts.was_started() => failed("the container was removed".to_owned()),
@@ -198,6 +221,41 @@ fn run(situation: &Situation<'_>) -> Step {
             out_of_memory,
             error,
         }) => end(facts, *code, *out_of_memory, error),
+    }
+}
+
+/// Runs an init container to its end: a part of preparing the task.
+fn run_init(situation: &Situation<'_>, init: Init<'_>) -> Step {
+    let Init { name, place, total } = init;
+    let message = format!("preparing: init {place} of {total} {name}");
+    if situation.facts.state < TaskState::Preparing || situation.facts.message != message {
+        return tell(TaskState::Preparing, message);
+    }
+    match situation.sight {
+        Sight::Unknown => Step::Observe,
+        Sight::Absent => prepare(situation),
+        // It may undo what the task before it still works with.
+        Sight::Present(Phase::Created) if situation.want == Some(Want::Ready) => Step::Wait(None),
+        Sight::Present(Phase::Created) => match situation.networks {
+            NetworksReady::Missing(reason) | NetworksReady::Behind(reason) => {
+                Step::Wait(reason.clone())
+            }
+            NetworksReady::Ready => Step::Start,
+        },
+        Sight::Present(Phase::Running(_)) => Step::Wait(None),
+        Sight::Present(Phase::Exited { code: 0, .. }) => Step::Advance,
+        Sight::Present(Phase::Exited {
+            code,
+            out_of_memory,
+            error,
+        }) => Step::Tell(News {
+            state: TaskState::Failed,
+            message: message.into(),
+            err: format!(
+                "init container {name}: {}",
+                exit_text(None, *code, *out_of_memory, error)
+            ),
+        }),
     }
 }
 
@@ -259,14 +317,18 @@ fn end(facts: &Facts, code: i64, out_of_memory: bool, error: &str) -> Step {
     if facts.fate.is_none() && code == 0 {
         return tell(TaskState::Complete, "finished");
     }
+    failed(exit_text(facts.fate.as_deref(), code, out_of_memory, error))
+}
+
+fn exit_text(fate: Option<&str>, code: i64, out_of_memory: bool, error: &str) -> String {
     let mut err = format!("task: non-zero exit ({code})");
     let memory = out_of_memory.then_some("killed because it used more memory than its limit");
     let error = Some(error).filter(|error| !error.is_empty());
-    for detail in [facts.fate.as_deref(), memory, error].into_iter().flatten() {
+    for detail in [fate, memory, error].into_iter().flatten() {
         err.push_str(": ");
         err.push_str(detail);
     }
-    failed(err)
+    err
 }
 
 #[cfg(test)]

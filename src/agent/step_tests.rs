@@ -35,6 +35,7 @@ fn next_with(
         networks,
         image_missing: false,
         open: true,
+        init: None,
     })
 }
 
@@ -90,6 +91,7 @@ fn what_is_not_known_is_looked_at_first() {
 #[test]
 fn an_image_that_the_engine_lacks_is_pulled_before_the_next_try() {
     let step = step(&Situation {
+        init: None,
         want: Some(Want::Running),
         sight: &Sight::Absent,
         facts: &facts(TaskState::Preparing),
@@ -273,6 +275,7 @@ fn nobody_is_sent_to_an_application_that_does_not_listen_yet() {
     let facts = facts(TaskState::Starting);
     let at = |health, state, open| {
         step(&Situation {
+            init: None,
             want: Some(Want::Running),
             sight: &Sight::Present(Phase::Running(health)),
             facts: &Facts {
@@ -294,5 +297,50 @@ fn nobody_is_sent_to_an_application_that_does_not_listen_yet() {
     assert_eq!(
         at(Health::Unchecked, TaskState::Running, false),
         Step::Wait(None)
+    );
+}
+
+#[test]
+fn an_init_container_runs_to_its_end_before_the_next() {
+    use Sight::{Absent, Present};
+    const DOING: &str = "preparing: init 1 of 2 migrate";
+    let at = |want: Want, sight: &Sight, state, message: &str| {
+        let facts = Facts {
+            message: message.to_owned(),
+            ..facts(state)
+        };
+        step(&Situation {
+            want: Some(want),
+            sight,
+            facts: &facts,
+            networks: &NetworksReady::Ready,
+            image_missing: false,
+            open: false,
+            init: Some(Init {
+                name: "migrate",
+                place: 1,
+                total: 2,
+            }),
+        })
+    };
+    let preparing = |want, sight| at(want, &sight, TaskState::Preparing, DOING);
+    assert_eq!(
+        at(Want::Running, &Absent, TaskState::Accepted, "accepted"),
+        tell(TaskState::Preparing, DOING)
+    );
+    assert_eq!(preparing(Want::Running, Absent), Step::Create);
+    assert_eq!(preparing(Want::Running, Present(CREATED)), Step::Start);
+    assert_eq!(preparing(Want::Running, Present(RUNNING)), Step::Wait(None));
+    assert_eq!(preparing(Want::Running, Present(exited(0))), Step::Advance);
+    // It waits as its task does, and ends with it.
+    assert_eq!(preparing(Want::Ready, Present(CREATED)), Step::Wait(None));
+    assert_eq!(preparing(Want::Stopped, Present(RUNNING)), Step::Stop);
+    let failed = preparing(Want::Running, Present(exited(3)));
+    assert_eq!(
+        told(&failed),
+        Some((
+            TaskState::Failed,
+            "init container migrate: task: non-zero exit (3)"
+        ))
     );
 }

@@ -14,12 +14,13 @@ use super::board::Board;
 use super::container::container_want;
 use super::limit::Limit;
 use super::opening::{Look, Opening};
-use super::order::{Order, Wanted};
+use super::order::{Order, Wanted, stage_of};
 use super::progress::{Progress, Signals};
 use super::runtime::{
-    ContainerView, LABEL_CLUSTER, LABEL_TASK, Phase, PullPolicy, Runtime, RuntimeError,
+    ContainerView, LABEL_CLUSTER, LABEL_TASK, ListedContainer, Phase, PullPolicy, Runtime,
+    RuntimeError,
 };
-use super::step::{Facts, NetworksReady, News, Sight, Situation, Step, step};
+use super::step::{Facts, Init, NetworksReady, News, Sight, Situation, Step, step};
 use crate::clock::Clock;
 use crate::spec::{ClusterId, TaskId};
 use crate::state::assignment::Want;
@@ -57,6 +58,9 @@ pub(super) struct Worker {
     nudges: watch::Receiver<u64>,
     /// The container's id, or its name until that is known.
     container: Option<String>,
+    /// Init containers that have completed and are not removed yet. They stay until the container
+    /// after them is made: so an agent that starts anew knows that they have run.
+    leftovers: Vec<String>,
     sight: Sight,
     facts: Facts,
     image: Image,
@@ -73,19 +77,27 @@ enum Image {
 }
 
 impl Worker {
-    /// `container` is the id under which the engine listed it, if it did.
+    /// `listed` are the containers that the engine has for it: the one that matters, and perhaps
+    /// the init container before it.
     pub(super) fn new(
         shared: Shared,
         task: TaskId,
         wanted: watch::Receiver<Wanted>,
         nudges: watch::Receiver<u64>,
-        container: Option<String>,
+        mut listed: Vec<ListedContainer>,
     ) -> Self {
-        let facts = shared
+        let mut facts = shared
             .board
             .facts_of(task)
             .unwrap_or_else(|| Facts::new(shared.clock.now()));
+        listed.sort_by_key(|container| stage_of(&container.name));
+        let newest = listed.pop();
+        if let Some(newest) = &newest {
+            facts.stage = stage_of(&newest.name);
+        }
+        let container = newest.map(|newest| newest.id);
         Self {
+            leftovers: listed.into_iter().map(|former| former.id).collect(),
             sight: match container {
                 Some(_) => Sight::Unknown,
                 None => Sight::Absent,
@@ -117,7 +129,12 @@ impl Worker {
                 }
                 Wanted::Gone => NetworksReady::Ready,
             };
+            let init = match &wanted {
+                Wanted::Assigned(order) => init(order, self.facts.stage),
+                Wanted::Gone => None,
+            };
             let next = step(&Situation {
+                init,
                 want: wanted.want(),
                 sight: &self.sight,
                 facts: &self.facts,
@@ -127,6 +144,10 @@ impl Worker {
             });
             tracing::trace!(task = %self.task, ?next, "step");
             if next == Step::Forget {
+                if let Err(error) = self.sweep().await {
+                    self.retry_later(&error).await;
+                    continue;
+                }
                 self.shared.board.remove(self.task);
                 return self.task;
             }
@@ -145,6 +166,7 @@ impl Worker {
             (Step::Pull, Some(order)) => self.pull(order).await,
             (Step::Create, Some(order)) => self.create(order).await,
             (Step::Start, _) => self.start().await,
+            (Step::Advance, Some(order)) => self.advance(order),
             (Step::Listen, Some(order)) => self.listen(order).await,
             (Step::GiveUp(fate), _) => self.give_up(fate),
             (Step::Stop, _) => self.stop(order.map(Arc::as_ref)).await,
@@ -154,14 +176,14 @@ impl Worker {
                 self.changed(None).await;
             }
             // `step` neither begins nor forgets what nobody ordered.
-            (Step::Forget | Step::Pull | Step::Create | Step::Listen, _) => {}
+            (Step::Forget | Step::Pull | Step::Create | Step::Listen | Step::Advance, _) => {}
         }
     }
 
     async fn observe(&mut self, wanted: &Wanted) {
         let known = match (&self.container, wanted) {
             (Some(container), _) => container.clone(),
-            (None, Wanted::Assigned(order)) => order.task_name(),
+            (None, Wanted::Assigned(order)) => order.container_name(self.facts.stage),
             (None, Wanted::Gone) => {
                 self.sight = Sight::Absent;
                 return;
@@ -171,9 +193,48 @@ impl Worker {
             Ok(view) => {
                 self.backoff.reset();
                 self.see(view.filter(|view| self.is_ours(view)));
+                self.sweep_what_is_over().await;
             }
             Err(error) => self.retry_later(&error).await,
         }
+    }
+
+    /// The next container's turn.
+    fn advance(&mut self, order: &Order) {
+        self.leftovers.extend(self.container.take());
+        self.facts.stage += 1;
+        self.facts.container = None;
+        if order.init_at(self.facts.stage).is_none() {
+            self.facts.message = "preparing".to_owned();
+        }
+        self.image = Image::Unknown;
+        self.timeouts = 0;
+        self.sight = Sight::Absent;
+        self.shared.board.put(self.task, &self.facts);
+    }
+
+    /// Removes the init containers that another container has come after.
+    async fn sweep_what_is_over(&mut self) {
+        if matches!(self.sight, Sight::Present(_))
+            && let Err(error) = self.sweep().await
+        {
+            tracing::warn!(task = %self.task, %error, "an init container stays for now");
+        }
+    }
+
+    async fn sweep(&mut self) -> Result<(), RuntimeError> {
+        while let Some(container) = self.leftovers.last() {
+            let stopped = self.shared.runtime.stop(container, ORPHAN_GRACE).await;
+            let removed = match stopped {
+                Ok(()) => self.shared.runtime.remove(container).await,
+                Err(error) => Err(error),
+            };
+            match removed {
+                Ok(()) | Err(RuntimeError::NoSuchContainer(_)) => self.leftovers.pop(),
+                Err(error) => return Err(error),
+            };
+        }
+        Ok(())
     }
 
     /// A name proves nothing: what lacks our labels is somebody else's.
@@ -210,7 +271,7 @@ impl Worker {
         tracing::debug!(task = %self.task, state = ?news.state, err = %news.err, "task");
         self.facts.state = news.state;
         self.facts.at = self.shared.clock.now();
-        self.facts.message = news.message.to_owned();
+        self.facts.message = news.message.into_owned();
         self.facts.err = news.err;
         self.shared.board.put(self.task, &self.facts);
     }
@@ -232,13 +293,13 @@ impl Worker {
         };
         self.tell(News {
             state,
-            message,
+            message: message.into(),
             err,
         });
     }
 
     async fn pull(&mut self, order: &Arc<Order>) {
-        let image = order.spec.task_template.container_spec.image.clone();
+        let image = order.container_at(self.facts.stage).image;
         let runtime = self.shared.runtime.clone();
         let pulling = runtime.pull(&image, PullPolicy::Missing);
         let result = tokio::select! {
@@ -255,7 +316,7 @@ impl Worker {
 
     async fn create(&mut self, order: &Arc<Order>) {
         let machine = self.shared.machine.borrow().clone();
-        let want = match container_want(order, &machine) {
+        let want = match container_want(order, &machine, self.facts.stage) {
             Ok(want) => want,
             Err(error) => return self.fail(error.to_string()),
         };
@@ -269,6 +330,7 @@ impl Worker {
                 });
                 self.container = Some(id);
                 self.sight = Sight::Present(Phase::Created);
+                self.sweep_what_is_over().await;
             }
             Err(RuntimeError::NoSuchImage(_)) if self.image == Image::Unknown => {
                 self.image = Image::Missing;
@@ -406,6 +468,16 @@ impl Worker {
             () = sleep_until(until) => {}
         }
     }
+}
+
+/// The init container whose turn it is, if it is one's.
+fn init(order: &Order, stage: u32) -> Option<Init<'_>> {
+    let init = order.init_at(stage)?;
+    Some(Init {
+        name: &init.name,
+        place: stage + 1,
+        total: order.inits().len(),
+    })
 }
 
 /// Returns when the task is not to run any more.

@@ -147,6 +147,7 @@ impl From<Rejected> for ApiError {
             | Rejected::LastManager { .. }
             | Rejected::StillManager { .. }
             | Rejected::NodeNotDown { .. }
+            | Rejected::DependencyCircle { .. }
             | Rejected::NoPreviousSpec { .. }
             | Rejected::NotAJob { .. }
             | Rejected::Immutable { .. }

@@ -320,6 +320,7 @@ async fn dispatch(api: &Api, request: Request<Incoming>) -> Answer {
         Route::ServiceRevisions(name) => steer::revisions(api, &name).await,
         Route::ServiceRevision(name, revision) => steer::revision(api, &name, &revision).await,
         Route::ServiceRun(name) => services::run_now(api, &name).await,
+        Route::ServiceRebalance(name) => services::rebalance(api, &name).await,
         Route::ServiceLogs(name) => logs::of_service(api, &asked, &name).await,
         Route::TaskList => tasks::list(api, &asked).await,
         Route::TaskInspect(name) => tasks::inspect(api, &name).await,

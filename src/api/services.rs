@@ -170,6 +170,21 @@ pub(super) async fn run_now(api: &Api, name: &str) -> Answer {
     reply::json(StatusCode::CREATED, &RunStarted { run })
 }
 
+/// Moves tasks until the service's nodes are even, once. The answer does not wait for that.
+pub(super) async fn rebalance(api: &Api, name: &str) -> Answer {
+    let state = api.read().await?;
+    let service = state.find_service(name)?;
+    if !matches!(service.spec.mode, Mode::Replicated(_)) {
+        return Err(ApiError::bad_request(format!(
+            "service {} is not replicated: only tasks of replicated services are moved",
+            service.name()
+        )));
+    }
+    let service = service.id;
+    api.propose(Op::Rebalance { service }).await?;
+    reply::empty(StatusCode::OK)
+}
+
 /// What a registry says of an image, by way of the engine. Clients only warn when it fails.
 pub(super) async fn distribution(api: &Api, asked: &Asked) -> Answer {
     let headers: HeaderMap = asked

@@ -2,6 +2,7 @@
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+use crate::spec::extension::Rebalance;
 use crate::spec::extension::Strategy;
 use crate::spec::policy::RestartCondition;
 use crate::spec::schedule::Concurrency;
@@ -31,6 +32,10 @@ pub(crate) fn availability() -> impl TypedValueParser<Value = Availability> {
 
 pub(crate) fn role() -> impl TypedValueParser<Value = Role> {
     words(&[("worker", Role::Worker), ("manager", Role::Manager)])
+}
+
+pub(crate) fn rebalance() -> impl TypedValueParser<Value = Rebalance> {
+    words(&[("auto", Rebalance::Auto), ("off", Rebalance::Off)])
 }
 
 pub(crate) fn update_order() -> impl TypedValueParser<Value = UpdateOrder> {

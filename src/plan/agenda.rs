@@ -116,7 +116,13 @@ impl Agenda {
             0
         };
         let mut due = std::mem::take(&mut self.unsettled);
-        due.extend(state.touched().services_since(seen));
+        for id in state.touched().services_since(seen) {
+            due.insert(id);
+            if let Some(service) = state.service(id) {
+                // They may wait for what has just happened.
+                due.extend(state.dependents_of(service.name()));
+            }
+        }
         due.extend(
             self.wakes
                 .iter()

@@ -239,7 +239,18 @@ impl<'a> Desk<'a> {
     }
 
     /// A task for a slot that has none.
+    /// While none of the service's tasks was ever started, it waits for what the service depends on.
     pub(super) fn create(&mut self, slot: Slot, spec_version: u64, gate: Gate) {
+        let depends = self
+            .service
+            .spec
+            .swarmr
+            .as_ref()
+            .is_some_and(|extension| !extension.depends_on.is_empty());
+        let gate = Gate {
+            dependencies: depends && !self.has_started(),
+            ..gate
+        };
         let successor = Successor {
             spec_version,
             gate,
@@ -250,6 +261,14 @@ impl<'a> Desk<'a> {
         };
         let new = self.new_task(slot, successor);
         self.changes.push(Change::CreateTask(new));
+    }
+
+    fn has_started(&self) -> bool {
+        self.tasks.values().any(|task| {
+            task.running_since.is_some()
+                || (TaskState::Starting..=TaskState::Complete).contains(&task.status.state)
+                || task.status.state == TaskState::Failed
+        })
     }
 
     /// A task that takes another's place in its slot.
@@ -320,6 +339,11 @@ impl<'a> Desk<'a> {
     /// Says what a task waits for; the last word counts.
     pub(super) fn hold(&mut self, task: TaskId, waiting: Waiting) {
         self.holds.insert(task, waiting);
+    }
+
+    /// Decides what concerns the service and none of its tasks.
+    pub(super) fn note(&mut self, change: Change) {
+        self.changes.push(change);
     }
 
     /// Says what the rollout waits for.

@@ -151,6 +151,7 @@ pub(super) fn replace(desk: &mut Desk<'_>, old: &Task, order: UpdateOrder, in_fl
         gate: Gate {
             not_before: None,
             after,
+            dependencies: old.waits_for_dependencies(),
         },
         in_rollout: in_flight,
         in_move: false,

@@ -1,6 +1,7 @@
-//! Letting prepared tasks start: after the restart delay, and once the task whose place they take
-//! has stopped.
+//! Letting prepared tasks start: after the restart delay, once the task whose place they take has
+//! stopped, and once the services are far enough that theirs depends on.
 
+use super::depends;
 use super::desk::Desk;
 use crate::spec::{Nanos, TaskId, Timestamp};
 use crate::state::Task;
@@ -24,20 +25,27 @@ pub(super) fn open(desk: &mut Desk<'_>) {
             None => desk.set_desired(task.id, DesiredState::Running),
             Some((waiting, until)) => {
                 desk.hold(task.id, waiting);
-                desk.wake(until);
+                if let Some(until) = until {
+                    desk.wake(until);
+                }
             }
         }
     }
 }
 
 /// What keeps a gate closed, and until when at the latest.
-fn closed(desk: &Desk<'_>, task: &Task) -> Option<(Waiting, Timestamp)> {
+fn closed(desk: &Desk<'_>, task: &Task) -> Option<(Waiting, Option<Timestamp>)> {
     if let Some(start) = task.gate.not_before.filter(|start| *start > desk.now) {
-        return Some((restart_delay(desk, task, start), start));
+        return Some((restart_delay(desk, task, start), Some(start)));
     }
     let until = task.meta.created_at + PATIENCE;
-    let predecessor = predecessor(desk, task).filter(|_| until > desk.now)?;
-    Some((Waiting::Predecessor(predecessor), until))
+    if let Some(predecessor) = predecessor(desk, task).filter(|_| until > desk.now) {
+        return Some((Waiting::Predecessor(predecessor), Some(until)));
+    }
+    let unmet = Some(task)
+        .filter(|task| task.gate.dependencies)
+        .and_then(|_| depends::unmet(desk, false))?;
+    Some((Waiting::Dependency(Box::new(unmet)), None))
 }
 
 fn restart_delay(desk: &Desk<'_>, task: &Task, until: Timestamp) -> Waiting {

@@ -9,6 +9,7 @@
 mod agenda;
 mod board;
 mod deadline;
+mod depends;
 mod desk;
 mod enforce;
 mod explain;
@@ -25,6 +26,7 @@ mod obstacles;
 mod place;
 mod plugins;
 mod reap;
+mod rebalance;
 mod rehearse;
 mod remedy;
 mod replicas;
@@ -89,6 +91,7 @@ fn look(state: &State, service: ServiceId, now: Timestamp, board: &mut Board<'_>
             moves::settle(&mut desk, &slots);
             rollout::step(&mut desk, &slots);
             moves::step(&mut desk, board, &slots);
+            rebalance::step(&mut desk, board, &slots);
             restart::repair(&mut desk, &slots);
         }
         None => job::step(&mut desk, board),

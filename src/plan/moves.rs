@@ -143,6 +143,7 @@ fn leave(
         gate: Gate {
             not_before: None,
             after,
+            dependencies: false,
         },
         in_rollout: false,
         in_move: true,

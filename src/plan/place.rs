@@ -359,7 +359,7 @@ pub(super) fn own_on(desk: &Desk<'_>, node: NodeId) -> u64 {
 }
 
 /// The levels of placement preferences. A descriptor that names no label divides nothing.
-fn levels(spec: &ServiceSpec) -> Vec<Topology<'_>> {
+pub(super) fn levels(spec: &ServiceSpec) -> Vec<Topology<'_>> {
     let placement = spec.task_template.placement.as_ref();
     placement
         .iter()

@@ -68,6 +68,7 @@ pub(super) fn fill(desk: &mut Desk<'_>, slot: Slot, newcomer_version: u64) {
     let gate = Gate {
         not_before: None,
         after,
+        dependencies: false,
     };
     desk.create(slot, spec_version, gate);
 }
@@ -167,6 +168,7 @@ fn restarted(desk: &Desk<'_>, task: &Task) -> Successor {
         gate: Gate {
             not_before,
             after: desk.still_stopping(task),
+            dependencies: task.waits_for_dependencies(),
         },
         in_rollout: false,
         in_move: false,
@@ -208,6 +210,7 @@ pub(super) fn moved(desk: &Desk<'_>, task: &Task) -> Successor {
         gate: Gate {
             not_before: task.gate.not_before.filter(|start| *start > desk.now),
             after: desk.still_stopping(task),
+            dependencies: task.waits_for_dependencies(),
         },
         in_rollout: task.in_rollout && task.running_since.is_none(),
         in_move: task.in_move && task.running_since.is_none(),

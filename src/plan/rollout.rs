@@ -6,6 +6,7 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
+use super::depends;
 use super::desk::Desk;
 use super::flight::{self, Flight, Progress};
 use super::wait::{Stage, Wait};
@@ -89,8 +90,15 @@ pub(super) fn step(desk: &mut Desk<'_>, slots: &[Slot]) {
     let unfinished = !dirty.is_empty() || moving > 0;
     let rests = !unfinished || room == 0;
     let settled = rests && flight.has_landed();
-    let waits = flight.waits();
-    take(desk, dirty, flight, policy.order, &mut room);
+    let mut waits = flight.waits();
+    let held = desk
+        .rollout
+        .as_ref()
+        .is_some_and(|it| it.state == RolloutState::Updating);
+    match depends::unmet(desk, true).filter(|_| held && !dirty.is_empty()) {
+        Some(unmet) => waits.push(Wait::Dependency(unmet)),
+        None => take(desk, dirty, flight, policy.order, &mut room),
+    }
     if desk.rollout.as_ref().is_some_and(|it| it.state.is_active()) {
         for wait in waits {
             desk.wait(wait);

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::spec::{TaskId, Timestamp};
+use crate::state::dependency::Unmet;
 
 /// Why the next step is not taken now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub enum Wait {
     Delay(Timestamp),
     /// All slots are replaced; the last ones are watched until then.
     Monitor(Timestamp),
+    /// A service that updates wait for is not that far.
+    Dependency(Unmet),
     /// Of the slots, as many have the new spec as this step allows; somebody must promote it.
     Promotion { step: Stage },
     /// The same, but the next step follows by itself then.
@@ -68,6 +71,7 @@ impl fmt::Display for Wait {
             Self::Step { step, until } => write!(f, "{step} is done, the next at {until}"),
             Self::PausedByUser => f.write_str("paused by the user"),
             Self::Stopped => f.write_str("the service is stopped"),
+            Self::Dependency(unmet) => unmet.fmt(f),
             Self::Paused(why) => f.write_str(why),
             Self::NextRun(at) => write!(f, "next run at {at}"),
             Self::Suspended => f.write_str("the schedule is suspended"),

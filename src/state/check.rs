@@ -127,6 +127,8 @@ fn indexes(state: &State, found: &mut Found) {
     same(fresh.keeping_apart == state.keeping_apart, "keeping_apart");
     same(fresh.usage == state.usage, "usage");
     same(fresh.service_names == state.service_names, "service_names");
+    same(fresh.balanced == state.balanced, "balanced");
+    same(fresh.dependents == state.dependents, "dependents");
     same(fresh.network_names == state.network_names, "network_names");
     same(fresh.config_names == state.config_names, "config_names");
 }

@@ -105,6 +105,10 @@ pub enum Op {
         id: ServiceId,
         steer: Steer,
     },
+    /// Moves a service's tasks until its nodes are even, once.
+    Rebalance {
+        service: ServiceId,
+    },
 
     /// What agents report of their tasks, many in one entry.
     Report(Vec<TaskReport>),
@@ -243,6 +247,8 @@ pub enum Change {
         revision: u64,
         job: Job,
     },
+    /// The service's tasks are as even as they can be.
+    EndRebalance { service: ServiceId },
     /// The automatic rollback. Skipped if the service has moved to another spec version.
     RollBack {
         service: ServiceId,

@@ -12,6 +12,7 @@ pub mod claims;
 pub mod cluster;
 pub mod codec;
 pub mod command;
+pub mod dependency;
 mod find;
 pub mod job;
 pub mod network;
@@ -77,6 +78,10 @@ pub struct State {
     /// What tasks take up of their nodes; nodes without tasks are not in it.
     usage: OrdMap<NodeId, Usage>,
     service_names: OrdMap<String, ServiceId>,
+    /// Services whose tasks are to be even over the nodes.
+    balanced: OrdSet<ServiceId>,
+    /// Who depends on a service of that name.
+    dependents: OrdSet<(String, ServiceId)>,
     network_names: OrdMap<String, NetworkId>,
     config_names: OrdMap<String, ConfigId>,
     touched: Touched,

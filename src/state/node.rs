@@ -27,12 +27,20 @@ pub struct Node {
     /// When what is left on it is stopped, while it is drained; `None` waits for as long as it takes.
     #[serde(default)]
     pub drain_deadline: Option<Timestamp>,
+    /// When its operator last said anything else about whether it takes tasks.
+    #[serde(default)]
+    pub availability_since: Timestamp,
 }
 
 impl Node {
     /// Whether new tasks may be put on it.
     pub fn takes_tasks(&self) -> bool {
         self.status.state == NodeState::Ready && self.spec.availability == Availability::Active
+    }
+
+    /// Since when it takes tasks, where it does.
+    pub fn takes_tasks_since(&self) -> Timestamp {
+        self.status.since.max(self.availability_since)
     }
 
     /// Whether tasks on it may go on, if only until they have moved.

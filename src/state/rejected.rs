@@ -82,6 +82,8 @@ pub enum Rejected {
     Immutable { kind: Kind, name: String },
     #[error("invalid {field}: {problem}")]
     Invalid { field: String, problem: String },
+    #[error("service {name} would wait for itself: {circle}: remove one of these dependencies")]
+    DependencyCircle { name: String, circle: String },
     #[error("this leader's term {term} is over")]
     OldTerm { term: u64 },
 }

@@ -42,6 +42,9 @@ pub struct Service {
     pub renewed: u64,
     /// What its runs were; only jobs have it.
     pub job: Option<Job>,
+    /// Its tasks are to be moved until its nodes are even.
+    #[serde(default)]
+    pub rebalance: bool,
 }
 
 impl Service {

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use super::claims::Claims;
+use super::dependency::Unmet;
 use super::object::Meta;
 use super::stay::Stay;
 use super::usage::Reserved;
@@ -76,6 +77,11 @@ impl Task {
     /// Whether it is the first in its slot after a step of a rollout or a move.
     pub const fn came_by_a_step(&self) -> bool {
         self.in_move || (self.in_rollout && self.restarts.count == 0)
+    }
+
+    /// Whether what its service depends on has not let it start yet.
+    pub fn waits_for_dependencies(&self) -> bool {
+        self.gate.dependencies && self.desired == DesiredState::Ready
     }
 
     /// Serves requests, as far as its agent has told.
@@ -201,6 +207,9 @@ pub struct Gate {
     pub not_before: Option<Timestamp>,
     /// The task of the same slot that must have stopped (stop-first).
     pub after: Option<TaskId>,
+    /// What the service depends on must be as far as it asks.
+    #[serde(default)]
+    pub dependencies: bool,
 }
 
 /// Earlier attempts of a slot at the same spec: what restart limits count.
@@ -225,6 +234,8 @@ pub enum Waiting {
     Predecessor(TaskId),
     /// The network has no free address.
     AddressesExhausted(NetworkId),
+    /// A service that it is to start after is not that far.
+    Dependency(Box<Unmet>),
     /// It runs, but is to leave its node.
     Leaving(Stay),
     /// The restart delay runs until then, and not for the first time in a row.
@@ -295,6 +306,7 @@ impl fmt::Display for Waiting {
                 }
                 f.write_str(")")
             }
+            Self::Dependency(unmet) => unmet.fmt(f),
             Self::Leaving(stay) => stay.fmt(f),
             Self::RestartDelay(until) => write!(f, "restart delay until {until}"),
             Self::CrashLoop(crash_loop) => crash_loop.fmt(f),

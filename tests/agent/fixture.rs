@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use swarmr::agent::{Agent, AgentConfig, FakeNetworkDriver, Runtime};
 use swarmr::spec::container::Healthcheck;
+use swarmr::spec::extension::init::InitContainer;
 use swarmr::spec::network::Subnet;
 use swarmr::spec::service::{EndpointSpec, PortConfig};
 use swarmr::spec::{
@@ -93,6 +94,22 @@ impl Fixture {
             }),
             ..ContainerSpec::default()
         })
+    }
+
+    /// Containers that run before each task's own: a name, an image, and the words of a command.
+    pub(super) fn inits(&mut self, service: ServiceId, inits: &[(&str, &str, &[&str])]) {
+        let (_, spec) = self
+            .services
+            .iter_mut()
+            .find(|(id, _)| *id == service)
+            .expect("a service");
+        let inits = inits.iter().map(|(name, image, args)| InitContainer {
+            name: (*name).to_owned(),
+            image: (*image).to_owned(),
+            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+            ..InitContainer::default()
+        });
+        spec.swarmr.get_or_insert_default().init_containers = inits.collect();
     }
 
     /// A service publishes this port of its containers on every node.

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use swarmr::agent::{Agent, Docker, FakeNetworkDriver, NetDriver, Runtime};
-use swarmr::spec::NetworkId;
+use swarmr::spec::container::Mount;
+use swarmr::spec::{ContainerSpec, Nanos, NetworkId};
 use swarmr::state::assignment::Want;
 use swarmr::state::task::TaskState;
 use swarmr_net::datapath::DataPath;
@@ -57,6 +58,70 @@ async fn tasks_run_are_adopted_by_a_new_agent_and_go() {
         let containers = docker.list(fixture.cluster).await.unwrap();
         let networks = docker.list_networks(fixture.cluster).await.unwrap();
         (containers.is_empty() && networks.is_empty()).then_some(())
+    })
+    .await;
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn init_containers_share_the_tasks_mounts_and_are_gone_when_it_runs() {
+    let Some(engine) = engine::engine().await else {
+        return;
+    };
+    let docker = || Docker::new(&engine.socket());
+    let mut fixture = Fixture::new();
+    let dir = tempfile::tempdir().unwrap();
+    let driver = FakeNetworkDriver::default();
+    let network = fixture.network(204);
+    let volume = format!("inits-{}", fixture.cluster);
+    let check = "grep -qx one /data/log && grep -qx two /data/log && sleep 1000";
+    let service = fixture.service_of(ContainerSpec {
+        image: engine::TOOLS.to_owned(),
+        args: ["/bin/sh", "-c", check].map(str::to_owned).to_vec(),
+        stop_grace_period: Some(Nanos::from_secs(1)),
+        mounts: vec![Mount {
+            source: volume.clone(),
+            target: "/data".to_owned(),
+            ..Mount::default()
+        }],
+        ..ContainerSpec::default()
+    });
+    fixture.inits(
+        service,
+        &[
+            (
+                "one",
+                engine::TOOLS,
+                &["/bin/sh", "-c", "echo one >> /data/log"],
+            ),
+            (
+                "two",
+                engine::TOOLS,
+                &["/bin/sh", "-c", "echo two >> /data/log"],
+            ),
+        ],
+    );
+    let failing = fixture.service(engine::SERVE, &[]);
+    fixture.inits(failing, &[("check", engine::TOOLS, &["/bin/false"])]);
+    let task = fixture.task(service, &[network]);
+    let failing = fixture.task(failing, &[network]);
+    let agent = fixture.start(dir.path(), docker(), &driver);
+    agent.assign(fixture.assignment());
+    let failed = reaches(&agent, failing, TaskState::Failed).await;
+    assert_eq!(failed.err, "init container check: task: non-zero exit (1)");
+    reaches(&agent, task, TaskState::Running).await;
+    let listed = docker().list(fixture.cluster).await.unwrap();
+    let own: Vec<_> = listed.iter().filter(|it| it.task == Some(task)).collect();
+    assert_eq!(own.len(), 1, "{listed:?}");
+    assert!(!own[0].name.contains(".init-"), "{listed:?}");
+    for task in [task, failing] {
+        fixture.forget(task);
+    }
+    fixture.networks.clear();
+    agent.assign(fixture.assignment());
+    eventually("nothing is left", async || {
+        let left = docker().list(fixture.cluster).await.unwrap();
+        left.is_empty().then_some(())
     })
     .await;
     agent.close().await;

@@ -649,3 +649,112 @@ async fn a_task_that_waits_for_an_absent_engine_says_so_and_runs_when_it_is_ther
     reaches(&agent, task, TaskState::Running).await;
     agent.close().await;
 }
+
+/// A node with one task that has init containers.
+fn with_inits(inits: &[(&str, &str, &[&str])]) -> (Node, TaskId) {
+    let mut node = Node::new();
+    let network = node.fixture.network(1);
+    let service = node.fixture.service("web:1", &[]);
+    node.fixture.inits(service, inits);
+    let task = node.fixture.task(service, &[network]);
+    (node, task)
+}
+
+#[tokio::test]
+async fn init_containers_run_one_after_the_other_and_leave_nothing() {
+    let (mut node, task) = with_inits(&[("one", "once:1", &[]), ("two", "slow:1", &[])]);
+    let agent = node.start();
+    agent.assign(node.fixture.assignment());
+    let second = eventually("the second runs", async || {
+        report_of(&agent, task).filter(|it| it.message == "preparing: init 2 of 2 two")
+    })
+    .await;
+    assert_eq!(second.state, TaskState::Preparing);
+    eventually("it alone runs", async || {
+        (node.engine.running() == 1 && node.engine.containers().len() == 1).then_some(())
+    })
+    .await;
+    node.engine.exit(task, 0);
+    reaches(&agent, task, TaskState::Running).await;
+    let containers = node.engine.containers();
+    assert_eq!(containers.len(), 1, "{containers:?}");
+    assert!(!containers[0].name.contains("init"), "{containers:?}");
+    assert_eq!(node.engine.created(), 3);
+    node.fixture.forget(task);
+    agent.assign(node.fixture.assignment());
+    eventually("nothing is left", async || {
+        node.engine.containers().is_empty().then_some(())
+    })
+    .await;
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn an_init_container_that_fails_fails_its_task() {
+    let (mut node, task) = with_inits(&[("check", "broken:1", &[]), ("two", "once:1", &[])]);
+    let agent = node.start();
+    agent.assign(node.fixture.assignment());
+    let failed = reaches(&agent, task, TaskState::Failed).await;
+    assert_eq!(failed.err, "init container check: task: non-zero exit (1)");
+    assert_eq!(node.engine.created(), 1);
+    node.fixture.forget(task);
+    agent.assign(node.fixture.assignment());
+    eventually("nothing is left", async || {
+        node.engine.containers().is_empty().then_some(())
+    })
+    .await;
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn a_new_agent_goes_on_after_the_init_containers_that_have_run() {
+    let (mut node, task) = with_inits(&[("one", "slow:1", &[]), ("two", "slow:1", &[])]);
+    let assignment = node.fixture.assignment();
+    let runs = async |engine: &FakeRuntime, suffix: &str| {
+        eventually("it runs", async || {
+            let containers = engine.containers();
+            let named = |name: &str| name.ends_with(suffix);
+            (engine.running() == 1 && containers.iter().any(|it| named(&it.name))).then_some(())
+        })
+        .await;
+    };
+    let mut agent = node.start();
+    agent.assign(assignment.clone());
+    // Each ends while no agent looks, and nothing that was on disk helps.
+    for (place, suffix) in [".init-1", ".init-2"].into_iter().enumerate() {
+        runs(&node.engine, suffix).await;
+        agent.close().await;
+        node.dir = tempfile::tempdir().unwrap();
+        node.engine.exit(task, 0);
+        agent = node.start();
+        agent.assign(node.fixture.assignment());
+        assert!(node.engine.created() <= place as u64 + 2);
+    }
+    reaches(&agent, task, TaskState::Running).await;
+    agent.close().await;
+    node.dir = tempfile::tempdir().unwrap();
+    agent = node.start();
+    agent.assign(node.fixture.assignment());
+    reaches(&agent, task, TaskState::Running).await;
+    assert_eq!(node.engine.created(), 3, "each was made once");
+    assert_eq!(node.engine.containers().len(), 1);
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn a_held_task_starts_no_init_container() {
+    let (mut node, task) = with_inits(&[("one", "once:1", &[])]);
+    node.fixture.want(task, Want::Ready);
+    let agent = node.start();
+    agent.assign(node.fixture.assignment());
+    eventually("it is made", async || {
+        (node.engine.created() == 1).then_some(())
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(node.engine.created(), 1);
+    node.fixture.want(task, Want::Running);
+    agent.assign(node.fixture.assignment());
+    reaches(&agent, task, TaskState::Running).await;
+    agent.close().await;
+}

@@ -239,6 +239,30 @@ async fn bad_services_are_refused_with_what_is_allowed() {
             "the runtime attachment",
         ),
         (
+            web_with(
+                "/Swarmr",
+                json!({"DependsOn": [{"Service": "db"}, {"Service": "db"}]}),
+            ),
+            400,
+            "Swarmr.DependsOn[1].Service",
+        ),
+        (
+            web_with(
+                "/Swarmr",
+                json!({"DependsOn": [{"Service": "db", "Condition": "well"}]}),
+            ),
+            400,
+            "started",
+        ),
+        (
+            web_with(
+                "/Swarmr",
+                json!({"InitContainers": [{"Name": "a", "Image": "UPPER"}]}),
+            ),
+            400,
+            "Swarmr.InitContainers[0].Image",
+        ),
+        (
             web_with("/Swarmr", json!({"Autoscale": {"Max": 3}})),
             400,
             "Swarmr.Autoscale",

@@ -434,6 +434,31 @@ async fn nodes_are_updated_and_removed() {
 }
 
 #[tokio::test]
+async fn only_replicated_services_are_rebalanced() {
+    let server = Server::manager();
+    for (name, mode) in [("web", "Replicated"), ("every", "Global")] {
+        let spec = json!({"Name": name, "Mode": {mode: {}}, "TaskTemplate": {"ContainerSpec": {"Image": "web"}}});
+        server.post("/services/create", &spec).await.expect(201);
+    }
+    let ask = async |name: &str| {
+        let path = format!("/services/{name}/rebalance");
+        server.ask("POST", &path, "").await
+    };
+    ask("web").await.expect(200);
+    assert!(
+        server
+            .control
+            .state()
+            .find_service("web")
+            .unwrap()
+            .rebalance
+    );
+    let refused = ask("every").await.expect(400);
+    assert!(refused.message().contains("not replicated"));
+    ask("nothing").await.expect(404);
+}
+
+#[tokio::test]
 async fn networks_of_the_cluster_come_and_go() {
     let server = Server::manager();
     // Unlike an engine's, its traffic is not encrypted unless somebody says that he knows.

@@ -172,7 +172,24 @@ fn a_service_is_created_and_waited_for() {
         ("GET /nodes", &[(200, &nodes)]),
     ]);
     let ran = daemon.run(&[
-        "service", "create", "--name", "web", "-p", "8080:80", "web:1", "serve", "--port", "80",
+        "service",
+        "create",
+        "--name",
+        "web",
+        "-p",
+        "8080:80",
+        "--depends-on",
+        "db:healthy,update",
+        "--depends-on",
+        "migrate:completed",
+        "--rebalance",
+        "auto",
+        "--init-container",
+        "wait=tools:1,until,db",
+        "web:1",
+        "serve",
+        "--port",
+        "80",
     ]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert_eq!(ran.stdout, format!("{SERVICE}\n"));
@@ -190,6 +207,18 @@ fn a_service_is_created_and_waited_for() {
         json!(["serve", "--port", "80"])
     );
     assert_eq!(sent["EndpointSpec"]["Ports"][0]["PublishedPort"], 8080);
+    assert_eq!(
+        sent["Swarmr"]["DependsOn"],
+        json!([
+            {"Service": "db", "Condition": "healthy", "OnUpdate": true},
+            {"Service": "migrate", "Condition": "completed"}
+        ])
+    );
+    assert_eq!(sent["Swarmr"]["Rebalance"], "auto");
+    assert_eq!(
+        sent["Swarmr"]["InitContainers"],
+        json!([{"Name": "wait", "Image": "tools:1", "Args": ["until", "db"]}])
+    );
 }
 
 #[test]
@@ -380,6 +409,28 @@ fn join_tokens_are_shown_and_replaced_in_both_wordings() {
     );
     assert_eq!(daemon.run(&["swarm", "ca"]).stdout, "PEM\n");
     assert_eq!(daemon.run(&["swarm", "update"]).code, 2);
+}
+
+#[test]
+fn replicated_services_are_rebalanced() {
+    let mut every = service(&Value::Null);
+    every["Spec"]["Name"] = "every".into();
+    every["Spec"]["Mode"] = json!({"Global": {}});
+    let all = json!([service(&Value::Null), every]).to_string();
+    let daemon = Canned::start(&[
+        ("GET /services", &[(200, &all)]),
+        ("POST /services/", &[(200, "")]),
+    ]);
+    let ran = daemon.run(&["service", "rebalance", "--all"]);
+    assert_eq!(
+        (ran.code, ran.stdout.as_str()),
+        (0, "web\n"),
+        "{}",
+        ran.stderr
+    );
+    let asked = daemon.asked();
+    assert_eq!(asked.last().unwrap().line, "POST /services/web/rebalance");
+    assert_eq!(daemon.run(&["service", "rebalance"]).code, 2);
 }
 
 #[test]

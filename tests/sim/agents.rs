@@ -46,6 +46,8 @@ struct Container {
     age: u64,
     /// Seconds that it stays in that state before the next step.
     patience: u64,
+    /// Init containers that have run.
+    inits: usize,
 }
 
 impl Agents {
@@ -117,7 +119,10 @@ impl Agents {
                     continue;
                 }
                 let image = self.image_of(state, task);
-                let container = self.step(task, image);
+                let container = match self.next_init(state, task) {
+                    Some(init) => self.prepare(task, init),
+                    None => self.step(task, image),
+                };
                 if container > task.status.state {
                     reports.push(report(node.id, task.id, container, now));
                 }
@@ -139,6 +144,36 @@ impl Agents {
             .unwrap_or_default()
     }
 
+    /// How the init container behaves whose turn it is.
+    fn next_init(&self, state: &State, task: &Task) -> Option<Image> {
+        let service = state.service(task.service)?;
+        let spec = service.spec_at(task.spec_version)?;
+        let done = self.containers.get(&task.id).map_or(0, |it| it.inits);
+        let init = spec.swarmr.as_ref()?.init_containers.get(done)?;
+        let image = self.images.get(&init.image).copied();
+        let prepares = task.is_wanted() && !task.has_ended();
+        prepares.then(|| image.unwrap_or_default())
+    }
+
+    /// A second of an init container: only a task that may start runs any.
+    fn prepare(&mut self, task: &Task, init: Image) -> TaskState {
+        let container = self.containers.entry(task.id).or_insert(Container {
+            state: TaskState::Preparing,
+            age: 0,
+            patience: 1,
+            inits: 0,
+        });
+        if task.desired == DesiredState::Running && container.state <= TaskState::Running {
+            match init {
+                Image::Fails => container.state = TaskState::Failed,
+                Image::Missing => container.state = TaskState::Rejected,
+                Image::Hangs => {}
+                _ => container.inits += 1,
+            }
+        }
+        container.state
+    }
+
     fn step(&mut self, task: &Task, image: Image) -> TaskState {
         let patience = self
             .jitter
@@ -149,6 +184,7 @@ impl Agents {
             state: task.status.state,
             age: 0,
             patience,
+            inits: 0,
         });
         container.age += 1;
         let next = next_state(task, container, image);
@@ -157,6 +193,7 @@ impl Agents {
                 state: next,
                 age: 0,
                 patience,
+                inits: container.inits,
             };
         }
         container.state

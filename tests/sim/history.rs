@@ -35,6 +35,7 @@ pub(super) enum Event {
     RollBack(usize),
     RollBackTo(usize, u64),
     Steer(usize, Verb),
+    Rebalance(usize),
     RemoveService(usize),
     Fail(usize),
     Complete(usize),
@@ -98,6 +99,9 @@ pub(super) struct Shape {
     pub(super) deadline_s: u64,
     pub(super) steps: &'static str,
     pub(super) max_delay_s: u64,
+    pub(super) rebalance: bool,
+    /// The n-th of the services that there are by then, and how far it must be.
+    pub(super) depends: Option<(usize, &'static str)>,
 }
 
 /// What makes a service a job.
@@ -186,6 +190,9 @@ impl Shape {
             let longest = self.max_delay_s.max(self.restart_delay_s);
             put("max-delay", format!("{longest}s"));
         }
+        if self.rebalance {
+            put("rebalance", "auto".to_owned());
+        }
         if self.spread {
             put("spread", "node.labels.zone".to_owned());
         }
@@ -240,6 +247,14 @@ pub(super) fn shape() -> impl Strategy<Value = Shape> {
         prop::sample::select(vec![0, 0, 1, 3]),
         prop::sample::select(vec![0, 0, 1]),
         any::<bool>(),
+        prop::option::weighted(
+            0.3,
+            (
+                0..4usize,
+                prop::sample::select(vec!["started", "healthy", "healthy,update"]),
+            ),
+        ),
+        prop::bool::weighted(0.3),
     );
     let beyond = (
         prop::sample::select(vec![0, DEADLINE_S, DEADLINE_S]),
@@ -307,6 +322,8 @@ pub(super) fn shape() -> impl Strategy<Value = Shape> {
                 cpus: placement.0,
                 max_per_node: placement.1,
                 spread: placement.2,
+                depends: placement.3,
+                rebalance: placement.4,
                 generic: inventory.0,
                 gpus: inventory.1,
                 host_port: inventory.2,
@@ -365,6 +382,7 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
         1 => which.clone().prop_map(Event::RollBack),
         1 => (which.clone(), 1..5u64).prop_map(|(service, to)| Event::RollBackTo(service, to)),
         4 => (which.clone(), verb).prop_map(|(service, verb)| Event::Steer(service, verb)),
+        1 => which.clone().prop_map(Event::Rebalance),
         1 => which.clone().prop_map(Event::RemoveService),
         3 => which.clone().prop_map(Event::Fail),
         1 => which.clone().prop_map(Event::Complete),
@@ -425,7 +443,15 @@ impl World {
             }),
             Event::Create(shape) => {
                 let name = format!("s{}", self.id());
-                self.create_service(spec(&name, &shape.words()));
+                let mut words = shape.words();
+                let services: Vec<_> = self.state.services().cloned().collect();
+                if let Some((n, condition)) = shape.depends
+                    && let Some(other) = services.get(n % services.len().max(1))
+                {
+                    let dependency = format!("{}:{condition}", other.name());
+                    words.insert("depends".to_owned(), dependency);
+                }
+                self.create_service(spec(&name, &words));
             }
             Event::Update(n, image) => self.nth_service(*n, |world, service| {
                 let mut spec = (*service.spec).clone();
@@ -485,6 +511,11 @@ impl World {
             }),
             Event::Steer(n, verb) => self.nth_service(*n, |world, service| {
                 world.steer(service, *verb);
+            }),
+            Event::Rebalance(n) => self.nth_service(*n, |world, service| {
+                world.propose(Op::Rebalance {
+                    service: service.id,
+                });
             }),
             Event::RemoveService(n) => self.nth_service(*n, |world, service| {
                 world.propose(Op::RemoveService { id: service.id });

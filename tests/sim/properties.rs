@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use proptest::prelude::*;
 use proptest::test_runner::Config;
-use swarmr::plan::{Plan, explain};
+use swarmr::plan::{Plan, Wait, explain, waits};
 use swarmr::spec::{Availability, Nanos, ServiceId, TaskId, UpdateOrder};
 use swarmr::state::command::ServiceChange;
 use swarmr::state::service::{Hold, RolloutState};
@@ -246,7 +246,10 @@ fn rollouts_end(world: &World) {
             service.spec.update_policy()
         };
         let ends = policy.progress_deadline.is_some() && !service.stopped;
-        let awaits = rollout.hold == Some(Hold::Promotion);
+        let follows = waits(&world.state, service.id, world.now)
+            .iter()
+            .any(|wait| matches!(wait, Wait::Dependency(_)));
+        let awaits = rollout.hold == Some(Hold::Promotion) || follows;
         assert!(
             !ends || awaits || !rollout.state.is_active(),
             "goes on for ever: {rollout:#?}"
@@ -547,6 +550,66 @@ proptest! {
         for node in world.state.nodes().filter(|node| node.is_drained()) {
             prop_assert_eq!(world.state.usage(node.id).present, 0, "not drained");
         }
+    }
+
+    #[test]
+    fn rebalancing_evens_out_and_ends(
+        seed in any::<u64>(),
+        mut shape in shape(),
+        replicas in 1..9u64,
+        asked in any::<bool>(),
+        zones in prop::collection::vec(any::<bool>(), 4),
+        away in prop::collection::vec(any::<bool>(), 4),
+    ) {
+        shape.replicas = replicas;
+        shape.global = false;
+        shape.condition = "any";
+        shape.attempts = 0;
+        shape.fit_anywhere();
+        (shape.job, shape.binpack, shape.near) = (None, false, "");
+        shape.rebalance = !asked;
+        let mut world = World::new(seed);
+        world.agents.jitter(seed);
+        for (n, zone) in zones.iter().enumerate() {
+            let node = world.add_node(&Machine::named(&format!("n{}", n + 2)));
+            world.label_node(node, "zone", if *zone { "a" } else { "b" });
+        }
+        let nodes: Vec<_> = world.state.nodes().map(|node| node.id).collect();
+        for (node, away) in nodes[1..].iter().zip(&away) {
+            if *away {
+                world.set_availability(*node, Availability::Pause);
+            }
+        }
+        world.create_service(spec("web", &shape.words()));
+        world.advance(Nanos::from_secs(30), |_| {});
+        let id = world.only_service();
+        for node in &nodes {
+            world.set_availability(*node, Availability::Active);
+        }
+        if asked {
+            world.propose(swarmr::state::Op::Rebalance { service: id });
+        }
+        let moves = Rc::new(RefCell::new(0));
+        let counted = moves.clone();
+        world.watch_plans(Box::new(move |_, plan| {
+            let moves = |change: &&Change| matches!(change, Change::ReplaceTask { .. });
+            *counted.borrow_mut() += plan.changes.iter().filter(moves).count() as u64;
+        }));
+        let allowed = u64::from(!shape.start_first);
+        world.advance(Nanos::from_secs(400), |world| {
+            no_more_than_wanted(world);
+            let up = live(&world.state, id).filter(|task| world.agents.runs(task.id)).count() as u64;
+            assert!(up + allowed >= replicas, "{up} of {replicas} up, {allowed} may be down");
+        });
+        let done = *moves.borrow();
+        // Each task moves once at most: what is uneven at the start is all there is to do.
+        prop_assert!(done <= replicas, "{done} moves of {replicas} tasks");
+        if !shape.spread {
+            even(&world, id);
+        }
+        world.advance(Nanos::from_secs(400), |_| {});
+        prop_assert_eq!(*moves.borrow(), done, "it does not end");
+        prop_assert!(!world.state.service(id).expect("the service").rebalance);
     }
 
     #[test]

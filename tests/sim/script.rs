@@ -9,7 +9,7 @@
 //! node label NAME LABEL=VALUE · node cpus NAME N · node has NAME ssd:1 · node device NAME gpu:0
 //! network create NAME [SUBNET]
 //! service create|update NAME WORD=VALUE …      (specs.rs has the words)
-//! service scale NAME=N · service rollback NAME [REVISION] · service rm NAME
+//! service scale NAME=N · service rollback NAME [REVISION] · service rebalance|rm NAME
 //! service promote|finish|pause|resume|restart|stop|start NAME   (finish promotes to the end)
 //! revisions NAME
 //! service plan NAME WORD=VALUE …     what an update, or a creation, would do
@@ -150,6 +150,10 @@ impl Script {
             ["service", "stop", name] => self.steer(name, |_| Steer::Stop),
             ["service", "start", name] => self.steer(name, |_| Steer::Start),
             ["revisions", name] => return self.titled(|world| world.revisions(name)),
+            ["service", "rebalance", name] => {
+                let service = self.world.state.find_service(name).expect("the service").id;
+                self.world.propose(Op::Rebalance { service })
+            }
             ["service", "rm", name] => {
                 let id = self.world.state.find_service(name).expect("the service").id;
                 self.world.propose(Op::RemoveService { id })

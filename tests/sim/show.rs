@@ -226,7 +226,7 @@ impl World {
                 Wait::Monitor(until) => {
                     let _ = writeln!(text, "  watched until {}", clock(until));
                 }
-                Wait::InFlight(_) => {
+                Wait::InFlight(_) | Wait::Dependency(_) => {
                     let _ = writeln!(text, "  {wait}");
                 }
                 Wait::NextRun(at) => {
@@ -310,6 +310,7 @@ impl World {
             }
             Waiting::NoSuitableNode(_)
             | Waiting::Leaving(_)
+            | Waiting::Dependency(_)
             | Waiting::Predecessor(_)
             | Waiting::AddressesExhausted(_) => self.without_ids(&waiting.to_string()),
         }

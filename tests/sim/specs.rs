@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use swarmr::spec::container::Mount;
+use swarmr::spec::extension::init::InitContainer;
 use swarmr::spec::extension::{
-    AffinityRule, Extension, RestartExtension, RollingExtension, Strategy,
+    AffinityRule, Extension, Rebalance, RestartExtension, RollingExtension, Strategy,
 };
 use swarmr::spec::parse;
 use swarmr::spec::policy::{RestartCondition, RestartPolicy, UpdateConfig};
@@ -66,6 +67,23 @@ pub(super) fn spec(name: &str, words: &Words) -> ServiceSpec {
         .collect();
     spec.swarmr = extension(words);
     spec.endpoint_spec = ports(words);
+    if let Some(dependencies) = word("depends").filter(|it| *it != "none") {
+        let parse = |text: &str| text.parse().expect("a dependency such as db:healthy");
+        let dependencies = dependencies.split('+').map(parse);
+        spec.swarmr.get_or_insert_default().depends_on = dependencies.collect();
+    }
+    if let Some(images) = word("init").filter(|it| *it != "none") {
+        let named = |(place, image): (usize, &str)| InitContainer {
+            name: format!("i{}", place + 1),
+            image: image.to_owned(),
+            ..InitContainer::default()
+        };
+        let inits = images.split('+').enumerate().map(named);
+        spec.swarmr.get_or_insert_default().init_containers = inits.collect();
+    }
+    if word("rebalance") == Some("auto") {
+        spec.swarmr.get_or_insert_default().rebalance = Some(Rebalance::Auto);
+    }
     spec.update_config = update_config(words, "");
     spec.rollback_config = update_config(words, "rollback-");
     spec

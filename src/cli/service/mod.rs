@@ -26,6 +26,7 @@ use super::task_table::{self, TaskListArgs};
 use crate::api::client::target;
 use crate::api::wire::revision::Revision;
 use crate::api::wire::{Network, Service};
+use crate::spec::Mode;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ServiceCommand {
@@ -66,6 +67,8 @@ pub(crate) enum ServiceCommand {
     RunNow(run_now::RunNowArgs),
     /// List the runs of a job
     Runs(runs::RunsArgs),
+    /// Move tasks from the fullest nodes to the emptiest, until services are even
+    Rebalance(RebalanceArgs),
     /// Show what the tasks of a service write
     Logs(logs::LogsArgs),
     /// Remove services
@@ -105,6 +108,20 @@ pub(crate) struct RemoveArgs {
     services: Vec<String>,
 }
 
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Tasks move one at a time, by the service's update order, while all others \
+    serve. The command does not wait for them."
+)]
+pub(crate) struct RebalanceArgs {
+    /// Ids or names
+    #[arg(value_name = "SERVICE", required_unless_present = "all")]
+    services: Vec<String>,
+    /// Every replicated service
+    #[arg(short, long, conflicts_with = "services")]
+    all: bool,
+}
+
 pub(crate) async fn run(context: &Context, command: ServiceCommand) -> Result<(), Failure> {
     match command {
         ServiceCommand::Create(args) => create::run(context, *args).await,
@@ -125,6 +142,7 @@ pub(crate) async fn run(context: &Context, command: ServiceCommand) -> Result<()
         ServiceCommand::Scale(args) => scale::run(context, args).await,
         ServiceCommand::RunNow(args) => run_now::run(context, args).await,
         ServiceCommand::Runs(args) => runs::run(context, args).await,
+        ServiceCommand::Rebalance(args) => rebalance(context, args).await,
         ServiceCommand::Logs(args) => logs::run(context, args).await,
         ServiceCommand::Rm(args) => remove(context, args).await,
     }
@@ -207,6 +225,26 @@ async fn inspect_revision(
         return Failure::join(failures);
     }
     context.print_inspected(&found, failures, args.format.as_deref())
+}
+
+async fn rebalance(context: &Context, args: RebalanceArgs) -> Result<(), Failure> {
+    let mut names = args.services;
+    if args.all {
+        let services: Vec<Service> = context.get(&["services"], &[]).await?;
+        let replicated = services
+            .into_iter()
+            .filter(|service| matches!(service.spec.mode, Mode::Replicated(_)));
+        names.extend(replicated.map(|service| service.spec.name.clone()));
+    }
+    let mut failures = Vec::new();
+    for service in &names {
+        let target = target(&["services", service, "rebalance"], &[]);
+        match context.client.post_empty(&target).await {
+            Ok(_) => context.print(&format!("{service}\n"))?,
+            Err(error) => failures.push(error.into()),
+        }
+    }
+    Failure::join(failures)
 }
 
 async fn remove(context: &Context, args: RemoveArgs) -> Result<(), Failure> {

@@ -215,6 +215,7 @@ fn fill(desk: &mut Desk<'_>, run: &Run, slot: Slot) {
     let gate = Gate {
         not_before: None,
         after,
+        dependencies: false,
     };
     let known = desk.service.spec_at(run.spec_version).is_some();
     let spec_version = if known {

@@ -1,6 +1,8 @@
 //! What swarmr's services have beyond Docker's.
 
 mod affinity;
+pub mod dependency;
+pub mod init;
 mod restart;
 mod rolling;
 mod step;
@@ -9,6 +11,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use self::dependency::Dependency;
+use self::init::InitContainer;
 use super::device::{DeviceMapping, DeviceRequest};
 use super::nullable::{is_default, nullable};
 use super::schedule::Schedule;
@@ -52,10 +56,29 @@ pub struct Extension {
     /// Runs a job by the clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
+    /// Services that must be so far before tasks of this one start.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "is_default")]
+    pub depends_on: Vec<Dependency>,
+    /// Containers that run, one after the other, before each task's own.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "is_default")]
+    pub init_containers: Vec<InitContainer>,
+    /// Whether tasks move to nodes that join or return; not said, they stay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rebalance: Option<Rebalance>,
     /// What this version does not know. Refused when it is sent; kept when it is read, for a newer
     /// manager may have written it.
     #[serde(flatten)]
     pub other: BTreeMap<String, serde_json::Value>,
+}
+
+/// When tasks are moved for the sake of evenness alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rebalance {
+    /// When somebody asks for it.
+    Off,
+    /// Whenever nodes differ by two tasks, those that came last for a minute already.
+    Auto,
 }
 
 impl Extension {
@@ -68,6 +91,8 @@ impl Extension {
 
     /// Whether tasks of both are the same: settings that only steer decisions may differ.
     pub fn makes_same_tasks(&self, other: &Self) -> bool {
-        self.devices == other.devices && self.device_requests == other.device_requests
+        self.devices == other.devices
+            && self.device_requests == other.device_requests
+            && self.init_containers == other.init_containers
     }
 }

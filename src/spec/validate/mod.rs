@@ -7,6 +7,7 @@ mod inventory;
 mod job;
 mod objects;
 mod service;
+mod start;
 
 use std::fmt;
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::extension::check_extension;
 use super::inventory::check_generic;
 use super::job::check_job;
+use super::start::{check_dependencies, check_init_containers};
 use super::{Findings, MAX_LABEL_LENGTH, MIN_MEMORY_BYTES, MIN_NANO_CPUS, Problem};
 use crate::spec::constraint::Constraint;
 use crate::spec::container::{ContainerSpec, Healthcheck};
@@ -37,6 +38,8 @@ pub fn validate(spec: &ServiceSpec) -> Vec<Problem> {
     }
     if let Some(extension) = &spec.swarmr {
         check_extension(spec, extension, &mut found);
+        check_dependencies(&spec.name, extension, &mut found);
+        check_init_containers(extension, &mut found);
     }
     check_job(spec, &mut found);
     check_endpoint(spec, &mut found);

@@ -67,6 +67,7 @@ impl State {
             Op::SteerService { id, steer } => self.steer_service(index, at, id, steer),
             Op::RunJob { id, request } => self.run_job(index, at, id, request),
             Op::RemoveService { id } => self.remove_service(index, at, id),
+            Op::Rebalance { service } => self.set_rebalance(index, at, service, true),
             Op::CreateNetwork { id, spec } => self.create_network(index, at, id, *spec),
             Op::RemoveNetwork { id } => self.remove_network(id),
             Op::CreateConfig { id, spec } => self.create_config(index, at, id, *spec),

@@ -38,6 +38,7 @@ impl State {
             data_path_addr: add.data_path_addr,
             member: None,
             drain_deadline: None,
+            availability_since: at,
         };
         if node.is_drained() {
             self.drained.insert(node.id);
@@ -68,6 +69,9 @@ impl State {
             });
         }
         let node = Arc::make_mut(node);
+        if node.spec.availability != spec.availability {
+            node.availability_since = at;
+        }
         node.spec = spec;
         node.drain_deadline = match node.spec.availability {
             Availability::Drain => {
@@ -194,6 +198,7 @@ impl State {
             .map(|task| task.service)
             .chain(self.services_waiting_for_nodes())
             .chain(self.services_leaving_nodes())
+            .chain(self.balanced.iter().copied())
             .chain(
                 self.services
                     .values()

@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use imbl::OrdSet;
+
 use crate::spec::{NetworkId, NodeId, ServiceId, ServiceSpec, TaskId, Timestamp};
 use crate::state::claims::{Ask, Claims};
 use crate::state::command::{Change, NewTask, Reply};
@@ -73,6 +75,9 @@ impl State {
                 revision,
                 job,
             } => self.set_job(index, at, service, revision, job),
+            Change::EndRebalance { service } => {
+                self.set_rebalance(index, at, service, false).is_ok()
+            }
             Change::RollBack {
                 service,
                 spec_version,
@@ -262,6 +267,7 @@ impl State {
         let waiting: Vec<ServiceId> = self
             .services_waiting_for_nodes()
             .chain(self.services_leaving_nodes())
+            .chain(self.balanced.iter().copied())
             .collect();
         for service in waiting {
             self.touched.service(service, index);
@@ -315,6 +321,13 @@ impl State {
             .values()
             .map(|service| (service.spec.name.clone(), service.id))
             .collect();
+        self.dependents = OrdSet::new();
+        self.balanced = OrdSet::new();
+        let all: Vec<ServiceId> = self.services.keys().copied().collect();
+        for service in all {
+            self.index_dependencies(service, None);
+            self.index_balance(service);
+        }
         self.network_names = self
             .networks
             .values()

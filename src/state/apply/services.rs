@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Applied, check_version, jobs, not_found};
+use crate::spec::extension::Rebalance;
 use crate::spec::service::Mode;
 use crate::spec::{NetworkId, ServiceId, ServiceSpec, Timestamp};
 use crate::state::command::Reply;
@@ -37,6 +38,7 @@ impl State {
             });
         }
         self.check_networks(&spec)?;
+        self.check_dependencies(&spec)?;
         let endpoint = self.allocate_endpoint(id, &spec, &Endpoint::default())?;
         let job = Job::created(&spec, index, at);
         let spec = Arc::new(spec);
@@ -55,6 +57,7 @@ impl State {
             started_at: None,
             renewed: 0,
             job,
+            rebalance: false,
         };
         service.record_revision(at, RevisionCause::Created);
         self.put_service(index, service);
@@ -87,6 +90,7 @@ impl State {
             return Err(unchangeable("the mode"));
         }
         self.check_networks(&spec)?;
+        self.check_dependencies(&spec)?;
         let endpoint = self.allocate_endpoint(id, &spec, &service.endpoint)?;
         let redeploys = redeploys(&service.spec, &spec);
         let resumes = !redeploys && resumes(&service, &spec);
@@ -137,6 +141,12 @@ impl State {
             .ok_or_else(|| not_found(Kind::Service, &id))?;
         self.service_names.remove(&service.spec.name);
         self.keeping_apart.remove(&id);
+        self.index_dependencies(id, Some(&service.spec));
+        self.index_balance(id);
+        let dependents: Vec<ServiceId> = self.dependents_of(service.name()).collect();
+        for dependent in dependents {
+            self.touched.service(dependent, index);
+        }
         for (network, address) in &service.endpoint.virtual_addresses {
             self.change_network(*network, |network| network.release(*address));
         }
@@ -177,6 +187,36 @@ impl State {
         Ok(())
     }
 
+    /// Asks for its tasks to be moved until its nodes are even, or ends that.
+    pub(super) fn set_rebalance(
+        &mut self,
+        index: u64,
+        at: Timestamp,
+        id: ServiceId,
+        on: bool,
+    ) -> Applied {
+        let service = self
+            .services
+            .get_mut(&id)
+            .ok_or_else(|| not_found(Kind::Service, &id))?;
+        let service = Arc::make_mut(service);
+        service.rebalance = on;
+        service.meta.write(index, at);
+        self.index_balance(id);
+        self.touched.service(id, index);
+        Ok(Reply::Written { version: index })
+    }
+
+    fn check_dependencies(&self, spec: &ServiceSpec) -> Result<(), Rejected> {
+        match self.dependency_circle(spec) {
+            None => Ok(()),
+            Some(circle) => Err(Rejected::DependencyCircle {
+                name: spec.name.clone(),
+                circle: circle.join(" -> "),
+            }),
+        }
+    }
+
     pub(super) fn put_service(&mut self, index: u64, service: Service) {
         let id = service.id;
         let networks: BTreeSet<NetworkId> = self
@@ -195,11 +235,26 @@ impl State {
         } else {
             self.keeping_apart.remove(&id);
         }
-        self.services.insert(id, Arc::new(service));
+        let former = self.services.insert(id, Arc::new(service));
+        self.index_balance(id);
+        self.index_dependencies(id, former.as_ref().map(|former| former.spec.as_ref()));
         self.settle_gateways(&networks);
         // It may hold addresses or ports now that others wait for, or have given some back.
         self.touch_waiting(index);
         self.touched.service(id, index);
+    }
+
+    /// Keeps in mind whether the service is to be evened out whenever there is a chance.
+    pub(in crate::state) fn index_balance(&mut self, id: ServiceId) {
+        let wants = self.services.get(&id).is_some_and(|service| {
+            let extension = service.spec.swarmr.as_ref();
+            service.rebalance || extension.is_some_and(|it| it.rebalance == Some(Rebalance::Auto))
+        });
+        if wants {
+            self.balanced.insert(id);
+        } else {
+            self.balanced.remove(&id);
+        }
     }
 
     /// Forgets specs that no task, no run and no rollback refers to any more.

@@ -41,6 +41,8 @@ pub(super) struct Stored {
     renewed: u64,
     #[serde(default)]
     job: Option<Job>,
+    #[serde(default)]
+    rebalance: bool,
     /// Snapshots of older versions have whole specs instead of places.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     spec: Option<Arc<ServiceSpec>>,
@@ -97,6 +99,7 @@ impl From<Service> for Stored {
             started_at: service.started_at,
             renewed: service.renewed,
             job: service.job,
+            rebalance: service.rebalance,
             spec: None,
             previous: None,
             specs: BTreeMap::new(),
@@ -157,6 +160,7 @@ impl TryFrom<Stored> for Service {
             started_at: stored.started_at,
             renewed: stored.renewed,
             job: stored.job,
+            rebalance: stored.rebalance,
         })
     }
 }
@@ -208,6 +212,7 @@ mod tests {
             stopped: true,
             started_at: None,
             renewed: 0,
+            rebalance: true,
             job: Some(Job {
                 iteration: 3,
                 ..Job::default()
@@ -256,6 +261,7 @@ mod tests {
         let want = Service {
             revisions: Vec::new(),
             stopped: false,
+            rebalance: false,
             job: None,
             ..now
         };

@@ -1,10 +1,12 @@
 //! Flags of `service create` and `service update` that Docker's do not have, by subject.
 
+mod balance;
 mod devices;
 mod placement;
 mod restart;
 mod rolling;
 mod schedule;
+mod start;
 
 use clap::Args;
 
@@ -23,6 +25,10 @@ pub(super) struct ExtensionFlags {
     rolling: rolling::RollingFlags,
     #[command(flatten)]
     pub(super) schedule: schedule::ScheduleFlags,
+    #[command(flatten)]
+    start: start::StartFlags,
+    #[command(flatten)]
+    balance: balance::BalanceFlags,
 }
 
 impl ExtensionFlags {
@@ -32,6 +38,8 @@ impl ExtensionFlags {
         self.placement.apply(spec);
         self.restart.apply(spec);
         self.rolling.apply(spec);
+        self.start.apply(spec);
+        self.balance.apply(spec);
         self.schedule.apply(spec)
     }
 }
