@@ -16,6 +16,7 @@ use super::world::{Machine, World};
 use swarmr::spec::Nanos;
 
 /// One thing that happens. Numbers choose among what there is at the time.
+#[expect(clippy::large_enum_variant, reason = "a few of each history")]
 #[derive(Debug, Clone)]
 pub(super) enum Event {
     AddNode,
