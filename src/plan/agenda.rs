@@ -60,6 +60,10 @@ impl Agenda {
         };
         let now = now.max(state.clock());
         let mut due = self.due(state, now, cluster.meta.version);
+        if self.placed {
+            // Most placements only take room away, but these services may wait for one.
+            due.extend(state.services_waiting_for_neighbours());
+        }
         let mut board = Board::new(state);
         let mut changes = self.look_at(&mut due, state, now, &mut board);
         if changes.is_empty() && std::mem::take(&mut self.placed) {

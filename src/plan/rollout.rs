@@ -187,8 +187,9 @@ fn take(
         (runs, age(task), task.slot)
     });
     // A former rollout took some of these slots; they stay in flight.
-    let (taken, dirty): (Vec<_>, Vec<_>) =
-        dirty.into_iter().partition(|old| flight::is_in_flight(old));
+    let (taken, dirty): (Vec<_>, Vec<_>) = dirty
+        .into_iter()
+        .partition(|old| flight::is_in_flight(old) && !flight::is_overdue(desk, old.slot));
     for old in &taken {
         flight.note(desk, Progress::InFlight(old.id));
     }
@@ -202,6 +203,10 @@ fn take(
         if *room > 0 && (free || flight.take_off()) {
             spend(room);
             flight::replace(desk, &old, order, !free);
+            // Its time begins anew.
+            if let Some(rollout) = desk.rollout.as_mut() {
+                rollout.overdue.remove(&old.slot);
+            }
         }
     }
 }

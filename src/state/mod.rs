@@ -75,6 +75,8 @@ pub struct State {
     drained: OrdSet<NodeId>,
     /// Services with rules that keep others away from their tasks.
     keeping_apart: OrdSet<ServiceId>,
+    /// Services whose tasks are to be near to others'.
+    keeping_near: OrdSet<ServiceId>,
     /// What tasks take up of their nodes; nodes without tasks are not in it.
     usage: OrdMap<NodeId, Usage>,
     service_names: OrdMap<String, ServiceId>,
@@ -165,6 +167,14 @@ impl State {
             .filter(|task| !task.has_ended())
             .map(|task| task.service)
             .collect()
+    }
+
+    /// Services that wait for a node and may be waiting for a neighbour there.
+    pub fn services_waiting_for_neighbours(&self) -> impl Iterator<Item = ServiceId> {
+        let some = !self.keeping_near.is_empty();
+        let waiting = some.then(|| self.services_waiting_for_nodes());
+        let waiting = waiting.into_iter().flatten();
+        waiting.filter(|service| self.keeping_near.contains(service))
     }
 
     /// Services with rules that keep others away from their tasks.

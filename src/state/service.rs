@@ -58,6 +58,12 @@ impl Service {
         extension.is_some_and(|extension| !extension.anti_affinities.is_empty())
     }
 
+    /// Whether its tasks are to be near to others'.
+    pub fn keeps_near(&self) -> bool {
+        let extension = self.spec.swarmr.as_ref();
+        extension.is_some_and(|extension| !extension.affinities.is_empty())
+    }
+
     /// The spec that a task of that version runs.
     pub fn spec_at(&self, version: u64) -> Option<&Arc<ServiceSpec>> {
         self.specs.get(&version)
@@ -179,6 +185,15 @@ impl Rollout {
             overdue: BTreeSet::new(),
             resumed_at: None,
             restart: false,
+        }
+    }
+
+    /// The same, after another: slots that were given up then are taken like any other now, and
+    /// not as if they were still in flight.
+    pub(super) fn follows(self, former: Option<&Self>) -> Self {
+        Self {
+            overdue: former.map_or_else(BTreeSet::new, |former| former.overdue.clone()),
+            ..self
         }
     }
 

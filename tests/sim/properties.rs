@@ -17,7 +17,7 @@ use swarmr::state::{Change, Service, State, Task};
 
 use super::agents::Image;
 use super::apart::keeps_apart;
-use super::history::{Event, Verb, equipped, event, shape};
+use super::history::{Event, Shape, Verb, equipped, event, shape};
 use super::specs::spec;
 use super::world::{Machine, World};
 
@@ -149,7 +149,6 @@ impl Steps {
                 .is_some_and(|rollout| rollout.overdue.contains(&old.slot));
             if given_up {
                 self.taken.remove(&old.id);
-                continue;
             }
             let steps = is_step(state, old, new.spec_version) && old.node.is_some();
             // What was in flight still is when its node is lost or another update comes; what has
@@ -246,15 +245,19 @@ fn rollouts_end(world: &World) {
             service.spec.update_policy()
         };
         let ends = policy.progress_deadline.is_some() && !service.stopped;
-        let follows = waits(&world.state, service.id, world.now)
-            .iter()
-            .any(|wait| matches!(wait, Wait::Dependency(_)));
-        let awaits = rollout.hold == Some(Hold::Promotion) || follows;
+        let awaits = rollout.hold == Some(Hold::Promotion) || follows(world, service);
         assert!(
             !ends || awaits || !rollout.state.is_active(),
             "goes on for ever: {rollout:#?}"
         );
     }
+}
+
+/// Whether a rollout waits for another service, and says so.
+fn follows(world: &World, service: &Service) -> bool {
+    waits(&world.state, service.id, world.now)
+        .iter()
+        .any(|wait| matches!(wait, Wait::Dependency(_)))
 }
 
 /// With everything well again, each task runs or says why it does not, and no rollout goes on but
@@ -275,10 +278,11 @@ fn comes_to_rest(world: &World) {
             .rollout
             .as_ref()
             .is_some_and(|rollout| rollout.state.is_active());
-        let held = service
-            .rollout
-            .as_ref()
-            .is_some_and(|rollout| rollout.hold.is_some() || rollout.state.is_paused());
+        let held = follows(world, service)
+            || service
+                .rollout
+                .as_ref()
+                .is_some_and(|rollout| rollout.hold.is_some() || rollout.state.is_paused());
         assert!(
             !rolls || waiting || held || service.stopped,
             "hangs: {:#?}",
@@ -714,4 +718,68 @@ fn even(world: &World, service: ServiceId) {
             .is_some_and(|(most, least)| most - least <= 1),
         "uneven: {counts:?}"
     );
+}
+
+/// Found by the histories: a service that waits for a neighbour is looked at as soon as there is
+/// one, and not only once the leader rests.
+#[test]
+fn a_neighbour_is_seen_at_once() {
+    let plain = Shape {
+        global: true,
+        replicas: 0,
+        job: None,
+        depends: None,
+        rebalance: false,
+        start_first: false,
+        parallelism: 0,
+        delay_s: 0,
+        on_failure: "pause",
+        ratio: "0",
+        condition: "any",
+        attempts: 0,
+        restart_delay_s: 0,
+        cpus: 0,
+        max_per_node: 0,
+        spread: false,
+        generic: 0,
+        gpus: 0,
+        host_port: false,
+        binpack: false,
+        apart: false,
+        labelled: false,
+        near: "",
+        deadline_s: 0,
+        steps: "",
+        max_delay_s: 0,
+    };
+    let mut world = World::new(0);
+    world.agents.jitter(0);
+    world.add_node(&equipped("n2"));
+    let first = Shape {
+        cpus: 3,
+        gpus: 1,
+        ..plain.clone()
+    };
+    let second = Shape {
+        cpus: 3,
+        labelled: true,
+        ..plain.clone()
+    };
+    let third = Shape {
+        near: "required",
+        ..plain
+    };
+    for event in [
+        Event::Create(first),
+        Event::Advance(6),
+        Event::Create(second),
+        Event::Create(third),
+        Event::NodeDown(2),
+        Event::LabelNode(0, false),
+    ] {
+        world.happen(&event, |_| {});
+    }
+    world.heal();
+    world.advance(Nanos::from_secs(200), |_| {});
+    comes_to_rest(&world);
 }

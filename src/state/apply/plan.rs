@@ -309,6 +309,12 @@ impl State {
             .filter(|node| node.is_drained())
             .map(|node| node.id)
             .collect();
+        self.keeping_near = self
+            .services
+            .values()
+            .filter(|service| service.keeps_near())
+            .map(|service| service.id)
+            .collect();
         self.keeping_apart = self
             .services
             .values()

@@ -123,12 +123,13 @@ impl State {
             .insert(service.spec_version, service.spec.clone());
         service.record_revision(at, back.cause);
         if service.job.is_none() {
-            service.rollout = Some(Rollout::started(
+            let rollback = Rollout::started(
                 RolloutState::RollbackStarted,
                 service.spec_version,
                 at,
                 back.message,
-            ));
+            );
+            service.rollout = Some(rollback.follows(service.rollout.as_ref()));
         }
         let completed = completed_by_run(self.tasks_of(id));
         jobs::respecified(&mut service, &old, redeploys, &completed, at);

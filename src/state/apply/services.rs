@@ -115,12 +115,8 @@ impl State {
             service.spec_version = index;
         }
         if redeploys && service.job.is_none() {
-            service.rollout = Some(Rollout::started(
-                RolloutState::Updating,
-                index,
-                at,
-                "update in progress",
-            ));
+            let update = Rollout::started(RolloutState::Updating, index, at, "update in progress");
+            service.rollout = Some(update.follows(service.rollout.as_ref()));
         }
         let completed = completed_by_run(self.tasks_of(id));
         jobs::respecified(&mut service, &old, redeploys, &completed, at);
@@ -147,6 +143,7 @@ impl State {
         for dependent in dependents {
             self.touched.service(dependent, index);
         }
+        self.keeping_near.remove(&id);
         for (network, address) in &service.endpoint.virtual_addresses {
             self.change_network(*network, |network| network.release(*address));
         }
@@ -234,6 +231,11 @@ impl State {
             self.keeping_apart.insert(id);
         } else {
             self.keeping_apart.remove(&id);
+        }
+        if service.keeps_near() {
+            self.keeping_near.insert(id);
+        } else {
+            self.keeping_near.remove(&id);
         }
         let former = self.services.insert(id, Arc::new(service));
         self.index_balance(id);

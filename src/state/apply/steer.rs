@@ -155,10 +155,11 @@ fn restart(service: &mut Service, index: u64, at: Timestamp, seen: u64) -> Resul
     if let Some(newest) = service.revisions.last_mut() {
         newest.spec_version = index;
     }
-    service.rollout = Some(Rollout {
+    let restart = Rollout {
         restart: true,
         ..Rollout::started(RolloutState::Updating, index, at, "restart in progress")
-    });
+    };
+    service.rollout = Some(restart.follows(service.rollout.as_ref()));
     Ok(true)
 }
 
