@@ -13,7 +13,7 @@ use crate::spec::{Availability, Mode, NodeId, Role, Timestamp};
 use crate::state::job::Outcome;
 use crate::state::node::NodeState;
 use crate::state::service::{Hold, Rollout};
-use crate::state::task::{TaskState, Waiting};
+use crate::state::task::Waiting;
 use crate::state::{Job, Node, Service, State, Task};
 
 /// Problems of one kind that are told one by one; the rest are counted.
@@ -383,9 +383,7 @@ fn stuck(task: &Task) -> Option<String> {
             Some(format!("crash loop, last exit: {}", crash_loop.last))
         }
         Some(waiting) => Some(waiting.to_string()),
-        None if matches!(task.status.state, TaskState::Failed | TaskState::Rejected) => {
-            Some(task.status.err.clone()).filter(|err| !err.is_empty())
-        }
+        None if task.has_failed() => Some(task.status.err.clone()).filter(|err| !err.is_empty()),
         None => None,
     }
 }

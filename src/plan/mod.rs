@@ -51,8 +51,8 @@ use board::Board;
 use desk::Desk;
 use judge::Judgement;
 
-/// What a service's rollout waits for, or a job's next run; empty when there is none under way. Any manager can tell,
-/// for it is read off the state. What a task waits for is in its `Task::waiting`.
+/// What a service's rollout waits for, or a job's next run; empty when there is none under way.
+/// Any manager can tell, for it is read off the state. What a task waits for is in its `Task::waiting`.
 pub fn waits(state: &State, service: ServiceId, now: Timestamp) -> Vec<Wait> {
     let now = now.max(state.clock());
     look(state, service, now, &mut Board::new(state)).waits

@@ -134,12 +134,25 @@ fn leave(
     // A place first: what has none takes no room from the others.
     let node = places.best(desk, board, version)?;
     take_off(desk, flight)?;
-    let (old_desired, after) = match policy.order {
-        UpdateOrder::StartFirst => (task.desired, None),
-        UpdateOrder::StopFirst => (DesiredState::Shutdown, Some(task.id)),
+    take_place(desk, board, task, node, policy.order);
+    places.known.clear();
+    Ok(())
+}
+
+/// Gives a running task's slot a new task on another node, in that order.
+pub(super) fn take_place(
+    desk: &mut Desk<'_>,
+    board: &mut Board<'_>,
+    old: &Task,
+    node: NodeId,
+    order: UpdateOrder,
+) {
+    let (old_desired, after) = match order {
+        UpdateOrder::StartFirst => (old.desired, None),
+        UpdateOrder::StopFirst => (DesiredState::Shutdown, Some(old.id)),
     };
     let new = Successor {
-        spec_version: version,
+        spec_version: desk.successor_version(old),
         gate: Gate {
             not_before: None,
             after,
@@ -148,12 +161,10 @@ fn leave(
         in_rollout: false,
         in_move: true,
         taken_at: None,
-        restarts: task.restarts.clone(),
+        restarts: old.restarts.clone(),
     };
-    let new = desk.replace(task, old_desired, new);
+    let new = desk.replace(old, old_desired, new);
     desk.assign(new, node, board);
-    places.known.clear();
-    Ok(())
 }
 
 fn leave_at_once(
@@ -189,11 +200,7 @@ impl Places {
 /// Until when a task is left alone whose last move failed: for the delay of its restart policy.
 fn failed_until(desk: &Desk<'_>, task: &Task) -> Option<Timestamp> {
     let last = desk.in_slot(task.slot).next_back()?;
-    let failed = last.in_move
-        && matches!(
-            last.status.state,
-            TaskState::Complete | TaskState::Failed | TaskState::Rejected
-        );
+    let failed = last.in_move && last.ended_by_itself();
     let until = last.status.applied_at + desk.restart_policy_of(task).delay();
     (failed && last.id != task.id && until > desk.now).then_some(until)
 }

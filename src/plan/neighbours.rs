@@ -3,8 +3,8 @@
 //!
 //! Of other services every task counts to keep apart from until it has ended, and to be near to as
 //! long as it is wanted. Of the service itself what stays counts: not what is told to stop, and not
-//! what a newer task is about to take the place of or has to leave its node. Required rules decide where tasks are put, not
-//! whether they stay when the world around them changes.
+//! what a newer task is about to take the place of or has to leave its node. Required rules decide
+//! where tasks are put, not whether they stay when the world around them changes.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -12,7 +12,7 @@ use super::spread::{Candidate, Marks, Rank, Tree};
 use crate::spec::extension::Strategy;
 use crate::spec::topology::Topology;
 use crate::spec::{Nanos, NetworkId, NodeId, ServiceSpec};
-use crate::state::task::{NodeRejection, TaskState, Waiting};
+use crate::state::task::{NodeRejection, Waiting};
 use crate::state::{Node, Task, Usage};
 
 /// Failures of a spec on a node count against it from this many on,
@@ -294,8 +294,7 @@ impl Tally {
         if task.is_wanted() && !task.has_ended() && !is_on_its_way_out(desk, task) {
             self.own += 1;
         }
-        let failed = matches!(task.status.state, TaskState::Failed | TaskState::Rejected);
-        if failed
+        if task.has_failed()
             && task.spec_version == spec_version
             && desk.now - task.status.applied_at <= FAILURES_WITHIN
         {

@@ -12,13 +12,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::board::Board;
-use super::desk::{Desk, Successor};
+use super::desk::Desk;
 use super::filters::Needs;
 use super::neighbours::{Neighbours, value_of};
-use super::{place, rollout};
+use super::{moves, place, rollout};
 use crate::spec::extension::{Extension, Rebalance, Strategy};
-use crate::spec::{Mode, Nanos, NodeId, Timestamp, UpdateOrder};
-use crate::state::task::{DesiredState, Gate, Slot, TaskState};
+use crate::spec::{Mode, Nanos, NodeId, Timestamp};
+use crate::state::service::Rollout;
+use crate::state::task::{DesiredState, Slot, TaskState};
 use crate::state::{Change, Node, Task};
 
 /// How long a node must have taken tasks before any is moved to it unasked: one that comes and goes
@@ -51,7 +52,8 @@ pub(super) fn step(desk: &mut Desk<'_>, board: &mut Board<'_>, slots: &[Slot]) {
     match best {
         Some((from, to)) => {
             if let Some(task) = running.iter().rev().find(|task| task.node == Some(from)) {
-                move_task(desk, board, task, to);
+                let order = rollout::policy(desk).order;
+                moves::take_place(desk, board, task, to, order);
             }
         }
         None if asked => desk.note(Change::EndRebalance {
@@ -70,11 +72,8 @@ fn wants_spread(extension: &Extension) -> bool {
 /// The one task of each slot, if each has one that runs where it may stay, and no rollout is under
 /// way or paused.
 fn all_serving(desk: &Desk<'_>, slots: &[Slot]) -> Option<Vec<Arc<Task>>> {
-    let rolls = desk
-        .rollout
-        .as_ref()
-        .is_some_and(|it| it.state.is_active() || it.state.is_paused());
-    if rolls {
+    let rollout = desk.rollout.as_ref();
+    if rollout.is_some_and(Rollout::is_unfinished) {
         return None;
     }
     slots
@@ -101,38 +100,13 @@ fn paused_until(desk: &Desk<'_>) -> Option<Timestamp> {
     desk.tasks()
         .filter(|task| task.in_move)
         .filter_map(|task| {
-            let failed = matches!(
-                task.status.state,
-                TaskState::Complete | TaskState::Failed | TaskState::Rejected
-            );
-            if failed {
+            if task.ended_by_itself() {
                 return Some(task.status.applied_at + AFTER_FAILURE);
             }
             Some(task.running_since? + pace)
         })
         .max()
         .filter(|until| *until > desk.now)
-}
-
-fn move_task(desk: &mut Desk<'_>, board: &mut Board<'_>, task: &Task, to: NodeId) {
-    let (old_desired, after) = match rollout::policy(desk).order {
-        UpdateOrder::StartFirst => (task.desired, None),
-        UpdateOrder::StopFirst => (DesiredState::Shutdown, Some(task.id)),
-    };
-    let new = Successor {
-        spec_version: desk.successor_version(task),
-        gate: Gate {
-            not_before: None,
-            after,
-            dependencies: false,
-        },
-        in_rollout: false,
-        in_move: true,
-        taken_at: None,
-        restarts: task.restarts.clone(),
-    };
-    let new = desk.replace(task, old_desired, new);
-    desk.assign(new, to, board);
 }
 
 /// A node as rebalancing sees it.

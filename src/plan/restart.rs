@@ -116,11 +116,8 @@ fn allows_another(task: &Task, policy: &RestartPolicy) -> bool {
         RestartCondition::OnFailure if status.state == TaskState::Complete => return false,
         RestartCondition::OnFailure | RestartCondition::Any => {}
     }
-    let counts = matches!(
-        status.state,
-        TaskState::Complete | TaskState::Failed | TaskState::Rejected
-    );
-    let Some(limit) = policy.max_attempts().filter(|_| counts) else {
+    let counted = |_: &u64| task.ended_by_itself();
+    let Some(limit) = policy.max_attempts().filter(counted) else {
         return true;
     };
     match policy.window() {

@@ -69,6 +69,16 @@ impl Task {
         self.status.state > TaskState::Running
     }
 
+    /// Has ended without being told to, well or not.
+    pub const fn ended_by_itself(&self) -> bool {
+        matches!(self.status.state, TaskState::Complete) || self.has_failed()
+    }
+
+    /// Has ended badly.
+    pub const fn has_failed(&self) -> bool {
+        matches!(self.status.state, TaskState::Failed | TaskState::Rejected)
+    }
+
     /// Holds its place on a node: reservations, ports, addresses.
     pub fn occupies_node(&self) -> bool {
         self.node.is_some() && !self.has_ended()

@@ -10,7 +10,7 @@ use crate::plan::{moves, replicas, restart};
 use crate::spec::{Mode, NodeId};
 use crate::state::Node;
 use crate::state::job::{End, Outcome, Run};
-use crate::state::task::{DesiredState, Gate, Slot, TaskState};
+use crate::state::task::{DesiredState, Gate, Slot};
 
 /// New tasks that one look makes at most; the rest are made in the next passes.
 const TASKS_AT_ONCE: u64 = 10_000;
@@ -238,7 +238,6 @@ fn end(desk: &Desk<'_>, slots: &[Slot]) -> End {
         .filter_map(|slot| desk.in_slot(*slot).next_back())
         .find(|task| !task.status.err.is_empty());
     let given_up = count(Standing::GivenUp);
-    let failure = |state| matches!(state, TaskState::Failed | TaskState::Rejected);
     End {
         at: desk.now,
         outcome: if given_up == 0 {
@@ -250,7 +249,7 @@ fn end(desk: &Desk<'_>, slots: &[Slot]) -> End {
         failed: given_up,
         err: failed.map_or_else(String::new, |task| task.status.err.clone()),
         exit_code: failed
-            .filter(|task| failure(task.status.state))
+            .filter(|task| task.has_failed())
             .and_then(|task| task.status.container.as_ref())
             .map(|container| container.exit_code),
     }

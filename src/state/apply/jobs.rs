@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Applied, not_found};
+use super::Applied;
 use crate::spec::schedule::Concurrency;
 use crate::spec::{RequestId, Schedule, ServiceId, ServiceSpec, Timestamp};
 use crate::state::command::Reply;
 use crate::state::job::{Cause, Job, completed_by_run, records_kept};
-use crate::state::rejected::{Kind, Rejected};
+use crate::state::rejected::Rejected;
 use crate::state::{Service, State};
 
 impl State {
@@ -20,10 +20,7 @@ impl State {
         id: ServiceId,
         request: RequestId,
     ) -> Applied {
-        let service = self
-            .services
-            .get(&id)
-            .ok_or_else(|| not_found(Kind::Service, &id))?;
+        let service = self.known_service(id)?;
         let mut service = Service::clone(service);
         let completed = completed_by_run(self.tasks_of(id));
         let name = service.name().to_owned();

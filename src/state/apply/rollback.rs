@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Applied, check_version, jobs, not_found};
+use super::{Applied, check_version, jobs};
 use crate::spec::{ServiceId, ServiceSpec, Timestamp};
 use crate::state::command::Reply;
 use crate::state::job::completed_by_run;
@@ -30,10 +30,7 @@ impl State {
         id: ServiceId,
         version: u64,
     ) -> Applied {
-        let service = self
-            .services
-            .get(&id)
-            .ok_or_else(|| not_found(Kind::Service, &id))?;
+        let service = self.known_service(id)?;
         check_version(Kind::Service, service.name(), service.meta.version, version)?;
         let to = previous_of(service)?;
         let back = Return {
@@ -58,10 +55,7 @@ impl State {
         spec_version: u64,
         revision: u64,
     ) -> Applied {
-        let service = self
-            .services
-            .get(&id)
-            .ok_or_else(|| not_found(Kind::Service, &id))?;
+        let service = self.known_service(id)?;
         let back = Return {
             to: Previous { spec, spec_version },
             previous: Some(present(service)),
@@ -80,10 +74,7 @@ impl State {
         id: ServiceId,
         message: &str,
     ) -> Applied {
-        let service = self
-            .services
-            .get(&id)
-            .ok_or_else(|| not_found(Kind::Service, &id))?;
+        let service = self.known_service(id)?;
         let to = previous_of(service)?;
         let back = Return {
             previous: None,
@@ -103,11 +94,7 @@ impl State {
         id: ServiceId,
         back: Return<'_>,
     ) -> Applied {
-        let service = self
-            .services
-            .get(&id)
-            .ok_or_else(|| not_found(Kind::Service, &id))?
-            .clone();
+        let service = self.known_service(id)?.clone();
         // Networks of the old spec may be gone by now; a rollback to them cannot be done.
         self.check_networks(&back.to.spec)?;
         let endpoint = self.allocate_endpoint(id, &back.to.spec, &service.endpoint)?;

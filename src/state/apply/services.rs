@@ -72,11 +72,7 @@ impl State {
         version: u64,
         spec: ServiceSpec,
     ) -> Applied {
-        let service = self
-            .services
-            .get(&id)
-            .ok_or_else(|| not_found(Kind::Service, &id))?
-            .clone();
+        let service = self.known_service(id)?.clone();
         check_version(Kind::Service, service.name(), service.meta.version, version)?;
         let unchangeable = |what: &str| Rejected::Unchangeable {
             name: service.name().to_owned(),
@@ -182,6 +178,11 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    pub(super) fn known_service(&self, id: ServiceId) -> Result<&Arc<Service>, Rejected> {
+        let service = self.services.get(&id);
+        service.ok_or_else(|| not_found(Kind::Service, &id))
     }
 
     /// Asks for its tasks to be moved until its nodes are even, or ends that.

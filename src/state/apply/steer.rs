@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use super::{Applied, not_found};
+use super::Applied;
 use crate::spec::{Mode, ServiceId, Timestamp};
 use crate::state::command::{Reply, Steer};
-use crate::state::rejected::{Kind, Rejected};
+use crate::state::rejected::Rejected;
 use crate::state::service::{Hold, Rollout, RolloutState};
 use crate::state::{Service, State};
 
@@ -18,10 +18,7 @@ impl State {
         id: ServiceId,
         steer: Steer,
     ) -> Applied {
-        let service = self
-            .services
-            .get(&id)
-            .ok_or_else(|| not_found(Kind::Service, &id))?;
+        let service = self.known_service(id)?;
         if let Steer::RollBackTo { revision } = steer {
             return self.roll_back_to(index, at, id, revision);
         }
@@ -187,10 +184,7 @@ fn start(service: &mut Service, at: Timestamp) -> bool {
 
 impl State {
     fn roll_back_to(&mut self, index: u64, at: Timestamp, id: ServiceId, number: u64) -> Applied {
-        let service = self
-            .services
-            .get(&id)
-            .ok_or_else(|| not_found(Kind::Service, &id))?;
+        let service = self.known_service(id)?;
         let revision = service
             .revision_at(number)
             .ok_or_else(|| Rejected::NoSuchRevision {
