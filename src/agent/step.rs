@@ -242,7 +242,9 @@ fn run_init(situation: &Situation<'_>, init: Init<'_>) -> Step {
             }
             NetworksReady::Ready => Step::Start,
         },
-        Sight::Present(Phase::Running(_)) => Step::Wait(None),
+        Sight::Present(Phase::Running(_)) => Step::Wait(Some(format!(
+            "waiting for init container {name} to end ({place} of {total})"
+        ))),
         Sight::Present(Phase::Exited { code: 0, .. }) => Step::Advance,
         Sight::Present(Phase::Exited {
             code,
@@ -298,6 +300,9 @@ fn tend(situation: &Situation<'_>, health: Health) -> Step {
     }
     match health {
         Health::Unhealthy => Step::GiveUp("unhealthy container"),
+        Health::Starting if facts.state == TaskState::Starting => {
+            Step::Wait(Some("waiting for its health check to pass".to_owned()))
+        }
         Health::Starting => Step::Wait(None),
         Health::Unchecked | Health::Healthy if facts.state == TaskState::Running => {
             Step::Wait(None)

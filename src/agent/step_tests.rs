@@ -130,7 +130,12 @@ fn nothing_is_created_before_its_networks_and_nothing_started_before_its_tables(
 #[test]
 fn a_task_with_a_health_check_runs_when_it_is_healthy_and_fails_when_it_is_not() {
     let at = |state, health| next(Want::Running, Sight::Present(Phase::Running(health)), state);
-    assert_eq!(at(TaskState::Starting, Health::Starting), Step::Wait(None));
+    let reason = Some("waiting for its health check to pass".to_owned());
+    assert_eq!(
+        at(TaskState::Starting, Health::Starting),
+        Step::Wait(reason)
+    );
+    assert_eq!(at(TaskState::Running, Health::Starting), Step::Wait(None));
     assert_eq!(
         at(TaskState::Starting, Health::Healthy),
         tell(TaskState::Running, "started")
@@ -330,7 +335,11 @@ fn an_init_container_runs_to_its_end_before_the_next() {
     );
     assert_eq!(preparing(Want::Running, Absent), Step::Create);
     assert_eq!(preparing(Want::Running, Present(CREATED)), Step::Start);
-    assert_eq!(preparing(Want::Running, Present(RUNNING)), Step::Wait(None));
+    let reason = Some("waiting for init container migrate to end (1 of 2)".to_owned());
+    assert_eq!(
+        preparing(Want::Running, Present(RUNNING)),
+        Step::Wait(reason)
+    );
     assert_eq!(preparing(Want::Running, Present(exited(0))), Step::Advance);
     // It waits as its task does, and ends with it.
     assert_eq!(preparing(Want::Ready, Present(CREATED)), Step::Wait(None));

@@ -204,6 +204,7 @@ impl Worker {
         self.leftovers.extend(self.container.take());
         self.facts.stage += 1;
         self.facts.container = None;
+        self.facts.err.clear();
         if order.init_at(self.facts.stage).is_none() {
             self.facts.message = "preparing".to_owned();
         }

@@ -97,10 +97,18 @@ fn job_progress(state: &State, service: &Service, job: &Job) -> (u64, u64) {
 fn holds(task: &Task, condition: Condition) -> bool {
     let state = task.status.state;
     match condition {
-        Condition::Started => {
-            task.is_wanted() && (TaskState::Starting..=TaskState::Complete).contains(&state)
-        }
+        Condition::Started => task.is_wanted() && has_begun(task),
         Condition::Healthy => task.is_wanted() && state == TaskState::Running,
         Condition::Completed => state == TaskState::Complete,
+    }
+}
+
+/// Whether its container was started. A task is said to be starting before its engine is asked, and
+/// that may take long or fail; a process is proof.
+fn has_begun(task: &Task) -> bool {
+    let status = &task.status;
+    match status.state {
+        TaskState::Starting => status.container.as_ref().is_some_and(|it| it.pid > 0),
+        state => (TaskState::Running..=TaskState::Complete).contains(&state),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use swarmr::spec::id::Ids;
 use swarmr::spec::{NodeId, TaskId, Timestamp};
 use swarmr::state::command::TaskReport;
-use swarmr::state::task::{DesiredState, TaskState};
+use swarmr::state::task::{ContainerStatus, DesiredState, TaskState};
 use swarmr::state::{State, Task};
 
 /// How containers of an image behave.
@@ -19,6 +19,8 @@ pub(super) enum Image {
     Fails,
     /// Never becomes healthy.
     Hangs,
+    /// The engine never gets it started.
+    Stalls,
     /// Does not stop when told to.
     Stays,
     /// Exits with 1 after so many seconds.
@@ -124,7 +126,11 @@ impl Agents {
                     None => self.step(task, image),
                 };
                 if container > task.status.state {
-                    reports.push(report(node.id, task.id, container, now));
+                    let report = report(node.id, task.id, container, now);
+                    reports.push(TaskReport {
+                        container: (image != Image::Stalls).then(|| process(container)),
+                        ..report
+                    });
                 }
             }
         }
@@ -224,7 +230,7 @@ fn next_state(task: &Task, container: &Container, image: Image) -> TaskState {
         TaskState::Ready | TaskState::Starting if task.desired == DesiredState::Running => {
             match image {
                 Image::Fails => TaskState::Failed,
-                Image::Hangs => TaskState::Starting,
+                Image::Hangs | Image::Stalls => TaskState::Starting,
                 _ => TaskState::Running,
             }
         }
@@ -248,5 +254,14 @@ fn report(node: NodeId, task: TaskId, state: TaskState, at: Timestamp) -> TaskRe
         message: String::new(),
         err: err.to_owned(),
         container: None,
+    }
+}
+
+/// A container's process, where it has one.
+fn process(state: TaskState) -> ContainerStatus {
+    let runs = matches!(state, TaskState::Starting | TaskState::Running);
+    ContainerStatus {
+        pid: i64::from(runs),
+        ..ContainerStatus::default()
     }
 }

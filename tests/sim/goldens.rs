@@ -112,6 +112,7 @@ goldens! {
     nodes_that_join_and_return_get_tasks_where_wanted: "rebalance_auto",
     rebalancing_follows_preferences_and_waits_for_updates: "rebalance_spread",
     tasks_start_after_the_services_they_depend_on: "depends",
+    started_is_what_has_a_process: "depends_started",
     a_service_may_wait_for_one_to_complete: "depends_completed",
     updates_wait_for_dependencies_where_told: "depends_update",
     circles_of_dependencies_are_refused: "depends_circle",

@@ -16,7 +16,7 @@
 //! explain NAME                       why its tasks wait
 //! service run NAME                   a job, now
 //! clock TIME · jump LENGTH           time passes without a leader and without any news
-//! image works|missing|fails|hangs|stays NAME · image crashes|exits NAME after=3s
+//! image works|missing|fails|hangs|stalls|stays NAME · image crashes|exits NAME after=3s
 //! fail NAME.SLOT · complete NAME.SLOT
 //! late NAME.SLOT                     a task that was given up turns out to have completed
 //! history limit N                    ended tasks kept
@@ -367,6 +367,7 @@ fn image(behaviour: &str, after: Option<&str>) -> Image {
         "missing" => Image::Missing,
         "fails" => Image::Fails,
         "hangs" => Image::Hangs,
+        "stalls" => Image::Stalls,
         "stays" => Image::Stays,
         "crashes" => Image::Crashes(seconds),
         "exits" => Image::Exits(seconds),
