@@ -3,6 +3,7 @@
 
 mod losses;
 mod network;
+mod rules;
 mod updates;
 
 use std::net::SocketAddr;
@@ -20,6 +21,12 @@ const RATE: u32 = 50;
 fn cluster(hosts: u8) -> Result<Hosts> {
     let hosts = Hosts::with_engines(&Setup::swarmr(hosts, env!("CARGO_BIN_EXE_swarmr")))?;
     hosts.each(|host| host.start_daemon(&[]))?;
+    form(&hosts)?;
+    Ok(hosts)
+}
+
+/// Makes one cluster of hosts whose daemons run.
+fn form(hosts: &Hosts) -> Result<()> {
     let first = &hosts[0];
     first
         .docker_on_swarmr(&[
@@ -38,7 +45,7 @@ fn cluster(hosts: u8) -> Result<Hosts> {
             .and_then(testhosts::Output::ok)
             .with_context(|| format!("{} joins", host.name()))?;
     }
-    Ok(hosts)
+    Ok(())
 }
 
 /// Waits until `service` has that many running containers, on all hosts together.

@@ -1,0 +1,216 @@
+//! How updates go, stop and return, under a stream of requests.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use testhosts::{IMAGE_WEB_1, IMAGE_WEB_2};
+
+use super::stage::Stage;
+use super::web::{app_network, serve};
+use super::{Rule, show};
+use crate::real::all_answered;
+
+const RULES: [Rule; 6] = [
+    ("steps: promote, pause, resume", steps),
+    ("health checks gate each step", health),
+    ("a deadline for what can be placed nowhere", deadline),
+    ("a broken update pauses", pauses),
+    ("history, and a return to a revision", history),
+    ("plan and --dry-run change nothing", rehearsals),
+];
+
+#[test]
+fn updates_go_step_by_step_and_return() {
+    let stage = Stage::new().unwrap();
+    app_network(&stage).unwrap();
+    show(&stage, &RULES);
+}
+
+/// Running containers of either version.
+fn versions(stage: &Stage) -> Result<(usize, usize)> {
+    let running = stage.running("web")?;
+    let of = |image: &str| running.iter().filter(|it| it.image == image).count();
+    Ok((of(IMAGE_WEB_1), of(IMAGE_WEB_2)))
+}
+
+/// Waits until so many of either version run, and none other comes for a while.
+fn rests(stage: &Stage, wanted: (usize, usize)) -> Result<()> {
+    stage.until(&format!("{wanted:?} of the versions run"), || {
+        let now = versions(stage)?;
+        ensure!(now == wanted, "{now:?} do");
+        Ok(())
+    })?;
+    stage.stays(Duration::from_secs(1), || {
+        let now = versions(stage)?;
+        ensure!(now == wanted, "it went on: {now:?} run, not {wanted:?}");
+        Ok(())
+    })
+}
+
+fn steps(stage: &Stage) -> Result<String> {
+    let probe = serve(stage, 6, "--update-order start-first")?;
+    stage.swarmr("service update --quiet --image web:2 --update-steps 1,50%,100% web")?;
+    rests(stage, (5, 1))?;
+    stage.swarmr("service promote --quiet web")?;
+    rests(stage, (3, 3))?;
+    let both = all_answered(&probe)?;
+    ensure!(both.versions.len() == 2, "{:?} answered", both.versions);
+    // One after the other, so that there is time to pause it.
+    stage.swarmr("service update --detach --quiet --update-delay 1s web")?;
+    stage.swarmr("service promote --detach web")?;
+    stage.until("the last step has begun", || {
+        let (_, new) = versions(stage)?;
+        ensure!(new > 3, "{new} are new");
+        Ok(())
+    })?;
+    stage.swarmr("service pause web")?;
+    stage.update_is("web", "paused")?;
+    let (old, _) = stage.until("what was under way ends", || {
+        let now = versions(stage)?;
+        ensure!(now.0 + now.1 == 6, "{now:?} run");
+        Ok(now)
+    })?;
+    ensure!(old > 0, "it was over before it was paused");
+    rests(stage, (old, 6 - old))?;
+    stage.swarmr("service resume --quiet web")?;
+    stage.all_of_image("web", IMAGE_WEB_2, 6)?;
+    stage.update_is("web", "completed")?;
+    let after = all_answered(&probe)?;
+    Ok(format!(
+        "5+1, promoted: 3+3, paused at {old}+{}, resumed: 0+6; {} requests, 0 failed",
+        6 - old,
+        both.sent + after.sent
+    ))
+}
+
+fn health(stage: &Stage) -> Result<String> {
+    let probe = serve(stage, 3, "--update-order start-first")?;
+    let check = "--health-cmd '[ -e /tmp/well ]' --health-interval 200ms --health-retries 1000 \
+        --health-start-period 60s";
+    stage.swarmr(&format!(
+        "service update --detach --quiet --image web:2 {check} web"
+    ))?;
+    for round in 1..=3 {
+        // The old one stays until the new one is well.
+        rests(stage, (4 - round, round))?;
+        for container in stage.running("web")? {
+            if container.image == IMAGE_WEB_2 {
+                stage.exec(&container, ": >/tmp/well")?;
+            }
+        }
+    }
+    stage.all_of_image("web", IMAGE_WEB_2, 3)?;
+    stage.update_is("web", "completed")?;
+    let window = all_answered(&probe)?;
+    Ok(format!(
+        "3+1, 2+2 and 1+3 until the newest was well, then 0+3; {} requests, 0 failed",
+        window.sent
+    ))
+}
+
+fn deadline(stage: &Stage) -> Result<String> {
+    let probe = serve(stage, 3, "--update-order start-first")?;
+    let before = stage.ids("web")?;
+    let update = "service update --quiet --constraint-add node.labels.nowhere==1 \
+        --update-progress-deadline 2s --update-failure-action";
+    let paused = stage.tried(&format!("{update} pause web"))?;
+    ensure!(paused.code == Some(8), "{paused}");
+    let message = stage.update_is("web", "paused")?;
+    ensure!(message.contains("did not run within 2s"), "{message}");
+    ensure!(stage.ids("web")? == before, "containers have changed");
+    stage.swarmr("service rollback --quiet web")?;
+    let back = stage.tried(&format!("{update} rollback web"))?;
+    ensure!(back.code == Some(8), "{back}");
+    stage.update_is("web", "rollback_completed")?;
+    let window = all_answered(&probe)?;
+    Ok(format!(
+        "exit 8, the 3 old containers stay; {message:?}; {} requests, 0 failed",
+        window.sent
+    ))
+}
+
+fn pauses(stage: &Stage) -> Result<String> {
+    let probe = serve(stage, 4, "--restart-delay 1s")?;
+    let update = "service update --quiet --image web:broken --update-failure-action";
+    let paused = stage.tried(&format!("{update} pause web"))?;
+    ensure!(paused.code == Some(8), "{paused}");
+    stage.update_is("web", "paused")?;
+    let running = stage.all_of_image("web", IMAGE_WEB_1, 3)?;
+    let window = all_answered(&probe)?;
+    stage.swarmr("service rollback --quiet web")?;
+    let back = stage.all_of_image("web", IMAGE_WEB_1, 4)?;
+    let failed = stage.tried(&format!("{update} rollback web"))?;
+    ensure!(failed.code == Some(8), "{failed}");
+    stage.update_is("web", "rollback_completed")?;
+    let again = stage.all_of_image("web", IMAGE_WEB_1, 4)?;
+    let rolled = all_answered(&probe)?;
+    Ok(format!(
+        "paused with {running:?} of web:1, rolled back by hand to {back:?}, by itself to {again:?}; \
+         {} requests, 0 failed",
+        window.sent + rolled.sent
+    ))
+}
+
+fn history(stage: &Stage) -> Result<String> {
+    let probe = serve(
+        stage,
+        3,
+        "--update-parallelism 0 --update-order start-first",
+    )?;
+    let update = |words: &str| stage.swarmr(&format!("service update --quiet {words} web"));
+    update("--image web:2")?;
+    stage.all_of_image("web", IMAGE_WEB_2, 3)?;
+    update("--env-add A=1")?;
+    let revisions = "service history --format '{{.Revision}} {{.Cause}}' web";
+    let listed = stage.swarmr(revisions)?;
+    ensure!(listed.lines().count() == 3, "{listed}");
+    stage.swarmr("service rollback --quiet --to-revision 1 web")?;
+    let first = stage.all_of_image("web", IMAGE_WEB_1, 3)?;
+    let then = stage.swarmr(revisions)?;
+    stage.swarmr("service rollback --quiet --to-revision 2 web")?;
+    let second = stage.all_of_image("web", IMAGE_WEB_2, 3)?;
+    let window = all_answered(&probe)?;
+    Ok(format!(
+        "revisions {:?}, to 1: {first:?} of web:1, to 2: {second:?} of web:2; then {:?}; {} requests, 0 failed",
+        listed.lines().collect::<Vec<_>>(),
+        then.lines().collect::<Vec<_>>(),
+        window.sent
+    ))
+}
+
+fn rehearsals(stage: &Stage) -> Result<String> {
+    let probe = serve(stage, 3, "")?;
+    let before = stage.ids("web")?;
+    let version = || stage.field("web", "{{.Version.Index}}");
+    let at = version()?;
+    let planned = stage.swarmr("service plan --image web:2 web")?;
+    let dry = stage.swarmr("service update --dry-run --image web:2 web")?;
+    for text in [&planned, &dry] {
+        for word in ["stop", "place", "run", "update completed"] {
+            ensure!(text.contains(word), "no {word:?} in: {text}");
+        }
+    }
+    let never = stage.swarmr("service plan --reserve-cpu 1000 web")?;
+    ensure!(
+        never.contains("insufficient resources on 3 nodes"),
+        "{never}"
+    );
+    let made = "service create --dry-run --name never --replicas 2 tools:latest";
+    let made = stage.swarmr(made)?;
+    ensure!(made.contains("never.2"), "{made}");
+    let explained = stage.swarmr("service explain web")?;
+    ensure!(explained == "web waits for nothing", "{explained}");
+    stage.stays(Duration::from_secs(1), || {
+        ensure!(stage.ids("web")? == before, "containers have changed");
+        ensure!(stage.containers("never")?.is_empty(), "a service was made");
+        Ok(())
+    })?;
+    ensure!(version()? == at, "the service was written");
+    let window = all_answered(&probe)?;
+    ensure!(window.versions.len() == 1, "{:?}", window.versions);
+    Ok(format!(
+        "{} steps told, the same 3 containers and version {at} before and after; {} requests, 0 failed",
+        planned.lines().count(),
+        window.sent
+    ))
+}
