@@ -131,7 +131,10 @@ fn devices(stage: &Stage, container: &Container) -> Result<Vec<(String, String)>
 }
 
 fn gpus(stage: &Stage) -> Result<String> {
-    stage.create("train", "--replicas 3 --gpus 1 tools:latest")?;
+    stage.create(
+        "train",
+        "--replicas 3 --gpus 1 --update-order start-first --update-monitor 500ms tools:latest",
+    )?;
     let two = stage.spread("train", [0, 0, 2])?;
     let reason = "device missing or in use on 3 nodes";
     stage.says("train", reason)?;
@@ -146,12 +149,22 @@ fn gpus(stage: &Stage) -> Result<String> {
         .map(str::to_owned)
         .into();
     ensure!(given == each, "they have {given:?}");
+    // Both are taken, so that no new task finds one before an old task stops.
+    let before = stage.ids("train")?;
+    stage.swarmr("service scale --quiet train=2")?;
+    stage.swarmr("service update --quiet --force train")?;
+    stage.until("two others run", || {
+        let now = stage.ids("train")?;
+        ensure!(now.len() == 2 && now.is_disjoint(&before), "{now:?}");
+        Ok(())
+    })?;
     stage.swarmr("service scale --detach train=1")?;
     let one = stage.spread("train", [0, 0, 1])?;
     stage.create("next", "--gpus 1 tools:latest")?;
     let next = stage.spread("next", [0, 0, 1])?;
     Ok(format!(
-        "three, h3 has two: {two:?} with {given:?}, {reason:?}; scaled to {one:?}, another service has {next:?}"
+        "three, h3 has two: {two:?} with {given:?}, {reason:?}; two updated \
+         start-first in their places; scaled to {one:?}, another service has {next:?}"
     ))
 }
 

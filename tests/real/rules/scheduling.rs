@@ -1,12 +1,12 @@
 //! Where tasks go. What they reserve is in `resources`.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use testhosts::{Host, IMAGE_WEB_2};
 
 use super::stage::Stage;
 use super::{Rule, resources, show};
 
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 10] = [
     ("a constraint, also once a label changes", constraint),
     ("global: a task on each node that takes tasks", global),
     ("spread over zones, then over their nodes", zones),
@@ -16,6 +16,7 @@ const RULES: [Rule; 9] = [
     ("affinity by host name", affinity),
     ("anti-affinity by zone", anti_affinity),
     ("a node where it fails is left alone", faulty_node),
+    ("what explain advises lets it run", advice),
 ];
 
 #[test]
@@ -182,4 +183,23 @@ fn faulty_node(stage: &Stage) -> Result<String> {
     let ended = ended.iter().filter(|it| it.host == 2 && !it.runs()).count();
     ensure!(ended > 0, "none of it ever was on h3");
     Ok(format!("{healthy:?} run; {ended} have failed on h3"))
+}
+
+fn advice(stage: &Stage) -> Result<String> {
+    stage.create("lost", "--constraint node.labels.rack==7 tools:latest")?;
+    stage.says("lost", "scheduling constraints not satisfied on 3 nodes")?;
+    let explained = stage.swarmr("service explain lost")?;
+    let reasons = explained
+        .matches("constraint node.labels.rack==7 is not met")
+        .count();
+    ensure!(reasons == 3, "{reasons} nodes have reasons: {explained}");
+    let line = explained.lines().find(|line| line.contains("to h2: "));
+    let line = line.with_context(|| format!("nothing for h2: {explained}"))?;
+    let (_, command) = line.split_once(": swarmr ").context("no command")?;
+    stage.swarmr(command)?;
+    let runs = stage.spread("lost", [0, 1, 0])?;
+    stage.swarmr("node update --label-rm rack h2")?;
+    Ok(format!(
+        "three nodes with reasons; \"swarmr {command}\" as it says: {runs:?}"
+    ))
 }

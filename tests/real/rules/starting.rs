@@ -1,5 +1,6 @@
 //! When tasks start, end and start again.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -10,7 +11,7 @@ use super::web::{app_network, serve};
 use super::{Rule, show};
 use crate::real::all_answered;
 
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 12] = [
     ("depends on started", started),
     ("depends on healthy", healthy),
     ("depends on completed", completed),
@@ -19,6 +20,8 @@ const RULES: [Rule; 10] = [
     ("an init container that fails", failing_init),
     ("restarts back off, and the loop is told of", crash_loop),
     ("what is killed is restarted in its place", killed),
+    ("conditions and attempts of restarts", conditions),
+    ("ended tasks are remembered up to a limit", history_limit),
     ("restart: all anew, by the update policy", restart),
     ("stop and start", stop_and_start),
 ];
@@ -263,6 +266,56 @@ fn killed(stage: &Stage) -> Result<String> {
     })?;
     stage.says("sturdy", "non-zero exit (137)")?;
     Ok(format!("{} of three killed: {now:?} again", victim.name))
+}
+
+fn conditions(stage: &Stage) -> Result<String> {
+    let end = |name: &str, flags: &str, code: u8| {
+        let command = format!("{flags} --restart-delay 100ms tools:latest sh -c 'exit {code}'");
+        stage.create(name, &command)
+    };
+    end("done", "--restart-condition on-failure", 0)?;
+    end("never", "--restart-condition none", 5)?;
+    end("twice", "--restart-max-attempts 2", 5)?;
+    let ended = |service: &str| -> Result<usize> {
+        let all = stage.containers(service)?;
+        Ok(all.iter().filter(|it| it.state == "exited").count())
+    };
+    let all = || -> Result<[usize; 3]> { Ok([ended("done")?, ended("never")?, ended("twice")?]) };
+    let counts = stage.until("all have ended", || {
+        let counts = all()?;
+        ensure!(counts == [1, 1, 3], "{counts:?} containers have");
+        Ok(counts)
+    })?;
+    stage.stays(Duration::from_secs(1), || {
+        let counts = all()?;
+        ensure!(counts == [1, 1, 3], "{counts:?} containers have ended");
+        Ok(())
+    })?;
+    Ok(format!(
+        "containers that ended: {counts:?} with exit 0 on-failure, exit 5 none, exit 5 with two more attempts"
+    ))
+}
+
+fn history_limit(stage: &Stage) -> Result<String> {
+    stage.swarmr("swarm update --task-history-limit 2")?;
+    stage.create(
+        "brief",
+        "--restart-delay 100ms --restart-backoff 1 tools:latest sh -c 'exit 5'",
+    )?;
+    let mut seen = BTreeSet::new();
+    let left = stage.until("seven have been there, three still are", || {
+        let now = stage.containers("brief")?;
+        seen.extend(now.iter().map(|container| container.id.clone()));
+        ensure!(seen.len() >= 7, "{} have been there", seen.len());
+        ensure!(now.len() <= 3, "{} still are", now.len());
+        Ok(now.len())
+    });
+    stage.swarmr("swarm update --task-history-limit 5")?;
+    Ok(format!(
+        "limit 2: {} containers have been there, {} still were",
+        seen.len(),
+        left?
+    ))
 }
 
 fn restart(stage: &Stage) -> Result<String> {

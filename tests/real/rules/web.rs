@@ -1,8 +1,10 @@
 //! A service that answers requests on every host, and requests to it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use testhosts::{Apps, IMAGE_WEB_1, Probe};
 
 use super::stage::Stage;
@@ -38,4 +40,25 @@ pub(super) fn serve(stage: &Stage, replicas: usize, flags: &str) -> Result<Probe
         })?;
     }
     Probe::start(client, targets, RATE)
+}
+
+/// The fewest containers that accepted connections while `work` went on, and what it gave.
+pub(super) fn fewest<T>(stage: &Stage, work: impl FnOnce() -> Result<T>) -> Result<(usize, T)> {
+    let over = AtomicBool::new(false);
+    let hosts = &stage.hosts;
+    thread::scope(|scope| {
+        let counting = scope.spawn(|| {
+            let mut apps = Apps::new(hosts.iter(), 80);
+            let mut fewest = apps.accepting();
+            while !over.load(Ordering::SeqCst) {
+                fewest = fewest.min(apps.accepting());
+                thread::sleep(Duration::from_millis(5));
+            }
+            fewest
+        });
+        let done = work();
+        over.store(true, Ordering::SeqCst);
+        let fewest = counting.join().map_err(|_| anyhow!("counting panicked"))?;
+        Ok((fewest, done?))
+    })
 }
