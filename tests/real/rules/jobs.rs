@@ -58,18 +58,38 @@ fn runs(stage: &Stage, service: &str) -> Result<Vec<String>> {
 }
 
 fn replicated(stage: &Stage) -> Result<String> {
-    stage.swarmr(
-        "service create --quiet --name import --mode replicated-job --replicas 6 \
-         --max-concurrent 2 tools:latest sleep 1",
+    stage.create(
+        "import",
+        "--mode replicated-job --replicas 6 --max-concurrent 2 tools:latest \
+         sh -c 'until [ -e /tmp/go ]; do sleep 0.1; done'",
     )?;
+    for _ in 0..3 {
+        let both = stage.until("two run at a time", || {
+            let running = stage.running("import")?;
+            ensure!(running.len() == 2, "{} do", running.len());
+            Ok(running)
+        })?;
+        for container in &both {
+            stage.exec(container, ": >/tmp/go")?;
+        }
+        stage.until("both end", || {
+            let running = stage.ids("import")?;
+            let left = both.iter().filter(|it| running.contains(&it.id)).count();
+            ensure!(left == 0, "{left} run");
+            Ok(())
+        })?;
+    }
+    let runs = stage.until("the run is completed", || {
+        let runs = runs(stage, "import")?;
+        ensure!(runs == ["0 completed created 6"], "{runs:?}");
+        Ok(runs)
+    })?;
     let counts = ended(stage, "import", 0)?;
     let sum: usize = counts.iter().sum();
     ensure!(sum == 6, "{counts:?} containers have ended");
     let containers = stage.containers("import")?;
     let most = most_at_once(stage, &containers)?;
     ensure!(most == 2, "{most} ran at a time");
-    let runs = runs(stage, "import")?;
-    ensure!(runs == ["0 completed created 6"], "{runs:?}");
     Ok(format!(
         "{counts:?} have ended with 0, {most} at a time by the engines' clock; runs: {runs:?}"
     ))

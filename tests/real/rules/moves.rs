@@ -39,7 +39,7 @@ fn drained(stage: &Stage, flags: &str, at_least: usize) -> Result<String> {
     let probe = serve(stage, 6, &format!("--update-parallelism 2 {flags}"))?;
     let before = stage.spread("web", [2, 2, 2])?;
     let drain = "node drain --wait --timeout 60s --quiet h2";
-    let (fewest, after) = fewest(stage, || {
+    let (fewest, after) = fewest(stage, 6, || {
         stage.swarmr(drain)?;
         // Nothing is left there; the last ones may still be starting elsewhere.
         let left = stage.counts("web")?[1];
@@ -82,8 +82,10 @@ fn rebalance(stage: &Stage) -> Result<String> {
     stage.swarmr("service scale --detach web=9")?;
     let uneven = stage.counted("web", "9, 2 on h1", |[h1, h2, h3]| h1 == 2 && h2 + h3 == 7)?;
     stage.swarmr("node activate h1")?;
-    stage.swarmr("service rebalance web")?;
-    let (fewest, even) = fewest(stage, || stage.spread("web", [3, 3, 3]))?;
+    let (fewest, even) = fewest(stage, 9, || {
+        stage.swarmr("service rebalance web")?;
+        stage.spread("web", [3, 3, 3])
+    })?;
     ensure!(fewest >= 9, "{fewest} containers served at a time, not 9");
     let window = all_answered(&probe)?;
     Ok(format!(

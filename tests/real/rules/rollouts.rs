@@ -58,38 +58,36 @@ fn steps(stage: &Stage) -> Result<String> {
     rests(stage, (3, 3))?;
     let both = all_answered(&probe)?;
     ensure!(both.versions.len() == 2, "{:?} answered", both.versions);
-    // One after the other, so that there is time to pause it.
-    stage.swarmr("service update --detach --quiet --update-delay 1s web")?;
+    // There is time to pause it after the first of the last three.
+    stage.swarmr("service update --detach --quiet --update-delay 4s web")?;
     stage.swarmr("service promote --detach web")?;
-    stage.until("the last step has begun", || {
-        let (_, new) = versions(stage)?;
-        ensure!(new > 3, "{new} are new");
+    stage.until("the first of them is new", || {
+        let now = versions(stage)?;
+        ensure!(now == (2, 4), "{now:?} run");
         Ok(())
     })?;
     stage.swarmr("service pause web")?;
     stage.update_is("web", "paused")?;
-    let (old, _) = stage.until("what was under way ends", || {
-        let now = versions(stage)?;
-        ensure!(now.0 + now.1 == 6, "{now:?} run");
-        Ok(now)
-    })?;
-    ensure!(old > 0, "it was over before it was paused");
-    rests(stage, (old, 6 - old))?;
+    stage.swarmr("service update --detach --quiet --update-delay 0s web")?;
+    rests(stage, (2, 4))?;
     stage.swarmr("service resume --quiet web")?;
     stage.all_of_image("web", IMAGE_WEB_2, 6)?;
     stage.update_is("web", "completed")?;
     let after = all_answered(&probe)?;
     Ok(format!(
-        "5+1, promoted: 3+3, paused at {old}+{}, resumed: 0+6; {} requests, 0 failed",
-        6 - old,
+        "5+1, promoted: 3+3, paused at 2+4, resumed: 0+6; {} requests, 0 failed",
         both.sent + after.sent
     ))
 }
 
 fn timed_steps(stage: &Stage) -> Result<String> {
     let _probe = serve(stage, 4, "--update-parallelism 0")?;
-    stage.swarmr("service update --detach --quiet --image web:2 --update-steps 1:2s,100% web")?;
-    rests(stage, (3, 1))?;
+    stage.swarmr("service update --detach --quiet --image web:2 --update-steps 1:3s,100% web")?;
+    stage.until("the first step", || {
+        let now = versions(stage)?;
+        ensure!(now == (3, 1), "{now:?} run");
+        Ok(())
+    })?;
     let all = stage.all_of_image("web", IMAGE_WEB_2, 4)?;
     Ok(format!("3+1, then unasked {all:?} of web:2"))
 }
@@ -137,7 +135,7 @@ fn leader_lost(stage: &Stage) -> Result<String> {
 fn parallelism(stage: &Stage) -> Result<String> {
     let probe = serve(stage, 6, "--update-parallelism 2")?;
     let update = "service update --quiet --image web:2 web";
-    let (fewest, _) = fewest(stage, || stage.swarmr(update))?;
+    let (fewest, _) = fewest(stage, 6, || stage.swarmr(update))?;
     ensure!((4..6).contains(&fewest), "{fewest} of 6 served at a time");
     let all = stage.all_of_image("web", IMAGE_WEB_2, 6)?;
     let window = all_answered(&probe)?;

@@ -213,13 +213,18 @@ fn failing_init(stage: &Stage) -> Result<String> {
 
 fn crash_loop(stage: &Stage) -> Result<String> {
     stage.create("crash", "--restart-delay 400ms tools:latest sh -c 'exit 9'")?;
-    let reason = stage.says("crash", "4th time in a row, last exit:")?;
-    let containers = stage.containers("crash")?;
-    let mut lives = containers
-        .iter()
-        .filter(|container| container.state == "exited")
-        .map(|container| stage.lifetime(container))
-        .collect::<Result<Vec<_>>>()?;
+    let mut lives = stage.until("it has ended four times", || {
+        let containers = stage.containers("crash")?;
+        let ended = containers.iter().filter(|it| it.state == "exited");
+        let lives = ended.map(|container| stage.lifetime(container));
+        let lives = lives.collect::<Result<Vec<_>>>()?;
+        ensure!(lives.len() >= 4, "{} times", lives.len());
+        Ok(lives)
+    })?;
+    let reason = stage.says(
+        "crash",
+        "th time in a row, last exit: task: non-zero exit (9)",
+    )?;
     lives.sort();
     // From each end to the next start, by the engines.
     let gaps: Vec<f64> = lives

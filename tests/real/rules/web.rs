@@ -42,14 +42,24 @@ pub(super) fn serve(stage: &Stage, replicas: usize, flags: &str) -> Result<Probe
     Probe::start(client, targets, RATE)
 }
 
-/// The fewest containers that accepted connections while `work` went on, and what it gave.
-pub(super) fn fewest<T>(stage: &Stage, work: impl FnOnce() -> Result<T>) -> Result<(usize, T)> {
+/// The fewest containers that accepted connections while `work` went on, beginning with `all` of
+/// them, and what it gave.
+pub(super) fn fewest<T>(
+    stage: &Stage,
+    all: usize,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<(usize, T)> {
     let over = AtomicBool::new(false);
-    let hosts = &stage.hosts;
+    let mut apps = Apps::new(stage.hosts.iter(), 80);
+    stage.until("all are there to be counted", || {
+        let accepting = apps.accepting();
+        ensure!(accepting == all, "{accepting} are");
+        Ok(())
+    })?;
     thread::scope(|scope| {
-        let counting = scope.spawn(|| {
-            let mut apps = Apps::new(hosts.iter(), 80);
-            let mut fewest = apps.accepting();
+        let over = &over;
+        let counting = scope.spawn(move || {
+            let mut fewest = all;
             while !over.load(Ordering::SeqCst) {
                 fewest = fewest.min(apps.accepting());
                 thread::sleep(Duration::from_millis(5));
