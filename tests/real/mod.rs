@@ -27,25 +27,29 @@ fn cluster(hosts: u8) -> Result<Hosts> {
 
 /// Makes one cluster of hosts whose daemons run.
 fn form(hosts: &Hosts) -> Result<()> {
-    let first = &hosts[0];
-    first
-        .docker_on_swarmr(&[
-            "swarm",
-            "init",
-            "--advertise-addr",
-            &first.address().to_string(),
-        ])?
-        .ok()?;
+    let mut hosts = hosts.iter();
+    let first = hosts.next().context("no host")?;
+    init(first)?;
+    hosts.try_for_each(|host| join(first, host))
+}
+
+/// Makes a cluster of one.
+fn init(first: &Host) -> Result<()> {
+    let address = first.address().to_string();
+    let words = ["swarm", "init", "--advertise-addr", &address];
+    first.docker_on_swarmr(&words)?.ok().map(drop)
+}
+
+/// Makes a host a manager of the first one's cluster.
+fn join(first: &Host, host: &Host) -> Result<()> {
     let token = first
         .docker_on_swarmr(&["swarm", "join-token", "-q", "manager"])?
         .ok()?;
     let manager = format!("{}:2377", first.address());
-    for host in hosts.iter().skip(1) {
-        host.docker_on_swarmr(&["swarm", "join", "--token", token.trim(), &manager])
-            .and_then(testhosts::Output::ok)
-            .with_context(|| format!("{} joins", host.name()))?;
-    }
-    Ok(())
+    host.docker_on_swarmr(&["swarm", "join", "--token", token.trim(), &manager])
+        .and_then(testhosts::Output::ok)
+        .map(drop)
+        .with_context(|| format!("{} joins", host.name()))
 }
 
 /// Waits until `service` has that many running containers, on all hosts together.

@@ -20,7 +20,10 @@ const RULES: [Rule; 4] = [
 /// What takes a minute begins before all others and is looked at last; h3 takes tasks all the while.
 const BEGIN: [Rule; 2] = [
     jobs::BEGIN,
-    ("automatic rebalancing waits for a node to stay", begin_auto),
+    (
+        "a node joins, and rebalancing waits for it to stay",
+        begin_auto,
+    ),
 ];
 const END: [Rule; 2] = [jobs::END, ("automatic rebalancing evens out", auto)];
 /// What automatic rebalancing needs: a node that has stayed for a minute, and two moves.
@@ -28,7 +31,7 @@ const REBALANCED_WITHIN: Duration = Duration::from_secs(150);
 
 #[test]
 fn jobs_end_and_nodes_are_emptied_and_filled_again() {
-    let stage = Stage::new().unwrap();
+    let stage = Stage::of_two().unwrap();
     app_network(&stage).unwrap();
     let all = [&BEGIN[..], &jobs::RULES, &RULES, &END].concat();
     show(&stage, &all);
@@ -114,19 +117,23 @@ fn blocked(stage: &Stage) -> Result<String> {
 
 fn begin_auto(stage: &Stage) -> Result<String> {
     stage.keep("auto");
-    stage.swarmr("node pause h3")?;
     stage.create(
         "auto",
         "--replicas 4 --rebalance auto --constraint node.hostname!=h2 tools:latest",
     )?;
     let before = stage.spread("auto", [4, 0, 0])?;
-    stage.swarmr("node activate h3")?;
+    stage.create("each", "--mode global tools:latest")?;
+    let two = stage.spread("each", [1, 1, 0])?;
+    stage.join(2)?;
+    let three = stage.spread("each", [1, 1, 1])?;
     stage.stays(Duration::from_secs(1), || {
         let now = stage.counts("auto")?;
         ensure!(now == before, "{now:?} at once");
         Ok(())
     })?;
-    Ok(format!("{before:?}, h3 returns: at first {before:?}"))
+    Ok(format!(
+        "h3 joins: global {two:?} to {three:?}, at first {before:?} of what rebalances"
+    ))
 }
 
 fn auto(stage: &Stage) -> Result<String> {

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use serde_json::Value;
 use testhosts::{Host, Hosts, Output, Setup, eventually};
 
-use crate::real::{PATIENCE, form};
+use crate::real::{PATIENCE, form, init, join};
 
 /// A command that waits for longer than this waits for what never comes.
 const COMMAND_LIMIT_SECONDS: u32 = 90;
@@ -52,13 +52,30 @@ impl Stage {
         Self::with_daemons(|_| Ok(Vec::new()))
     }
 
+    /// Only h1 and h2 are members: h3 may join.
+    pub(super) fn of_two() -> Result<Self> {
+        let stage = Self::on_hosts(|_| Ok(Vec::new()))?;
+        init(&stage.hosts[0])?;
+        stage.join(1)?;
+        Ok(stage)
+    }
+
+    pub(super) fn join(&self, host: usize) -> Result<()> {
+        join(&self.hosts[0], &self.hosts[host])
+    }
+
     /// `flags` gives the words that a host's daemon is started with, and may prepare the host.
     pub(super) fn with_daemons(
         flags: impl Fn(&Host) -> Result<Vec<&'static str>> + Sync,
     ) -> Result<Self> {
+        let stage = Self::on_hosts(flags)?;
+        form(&stage.hosts)?;
+        Ok(stage)
+    }
+
+    fn on_hosts(flags: impl Fn(&Host) -> Result<Vec<&'static str>> + Sync) -> Result<Self> {
         let hosts = Hosts::with_engines(&Setup::swarmr(3, env!("CARGO_BIN_EXE_swarmr")))?;
         hosts.each(|host| host.start_daemon(&flags(host)?))?;
-        form(&hosts)?;
         Ok(Self {
             hosts,
             kept: RefCell::default(),
@@ -242,7 +259,7 @@ impl Stage {
         if !gone.is_empty() {
             self.swarmr(&format!("service rm {}", gone.join(" ")))?;
         }
-        self.swarmr("node activate h1 h2 h3")?;
+        self.swarmr("node activate $(swarmr node ls -q)")?;
         self.until("nothing is left of a rule", || {
             let mut left = self.all_containers()?;
             left.retain(|it| !kept.iter().any(|service| it.is_of(service)));
