@@ -12,7 +12,7 @@ use super::spread::{Candidate, Marks, Rank, Tree};
 use crate::spec::extension::Strategy;
 use crate::spec::topology::Topology;
 use crate::spec::{Nanos, NetworkId, NodeId, ServiceSpec};
-use crate::state::task::{NodeRejection, Waiting};
+use crate::state::task::{NodeRejection, Slot, Waiting};
 use crate::state::{Node, Task, Usage};
 
 /// Failures of a spec on a node count against it from this many on,
@@ -331,11 +331,20 @@ fn tallies(desk: &Desk<'_>, spec_version: u64) -> BTreeMap<NodeId, Tally> {
     tallies
 }
 
-/// What there is on the one node of a global service's slot.
+/// What there is on the one node of a global service's slot. Runs of a job that go on side by side
+/// share it.
 fn tally(desk: &Desk<'_>, placed: &Task, node: NodeId) -> Tally {
+    let runs = desk.job.iter().flat_map(|job| job.live_runs());
+    let of_runs = runs.map(|run| Slot::RunOnNode {
+        run: run.number,
+        node,
+    });
     let mut tally = Tally::default();
-    for task in desk.in_slot(placed.slot) {
-        if task.node == Some(node) {
+    for slot in of_runs
+        .filter(|slot| *slot != placed.slot)
+        .chain([placed.slot])
+    {
+        for task in desk.in_slot(slot).filter(|task| task.node == Some(node)) {
             tally.count(desk, task, placed.spec_version);
         }
     }
