@@ -16,7 +16,7 @@ use super::look::{
 };
 use super::random::Random;
 
-/// Rounds of a normal run; `SWARMR_TEST_ROUNDS` asks for more or fewer.
+/// Rounds of a normal run; `SWARMR_TEST_KILLS` asks for more or fewer.
 const ROUNDS: usize = 100;
 const WRITERS: u64 = 4;
 /// Writes that are waited for between a kill and the next start, unless nobody can write.
@@ -42,8 +42,8 @@ struct Written {
 
 #[test]
 fn no_acknowledged_write_is_lost_however_daemons_die() {
-    let rounds = match std::env::var("SWARMR_TEST_ROUNDS") {
-        Ok(text) => text.parse().expect("SWARMR_TEST_ROUNDS is a number"),
+    let rounds = match std::env::var("SWARMR_TEST_KILLS") {
+        Ok(text) => text.parse().expect("SWARMR_TEST_KILLS is a number"),
         Err(_) => ROUNDS,
     };
     let (mut random, seed) = Random::seeded().unwrap();

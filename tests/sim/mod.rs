@@ -11,7 +11,7 @@ mod jobs;
 mod placement_properties;
 mod planning;
 mod properties;
-
+mod rounds;
 mod script;
 mod show;
 mod specs;

@@ -7,7 +7,8 @@ use swarmr::plan::{Fix, explain};
 use swarmr::spec::{Availability, Nanos, NodeId, ServiceId};
 use swarmr::state::command::ServiceChange;
 
-use super::properties::{live, rounds};
+use super::properties::live;
+use super::rounds::rounds;
 use super::specs::{Words, spec};
 use super::world::{Machine, World};
 

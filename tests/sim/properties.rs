@@ -1,13 +1,11 @@
-//! What must hold whatever happens.
-//!
-//! `SWARMR_TEST_ROUNDS` sets the number of histories; a failing one is shrunk and printed.
+//! What must hold whatever happens. `rounds` says how many histories are tried.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use proptest::prelude::*;
-use proptest::test_runner::Config;
+use proptest::test_runner::TestRunner;
 use swarmr::plan::{Plan, Wait, explain, waits};
 use swarmr::spec::{Availability, Nanos, ServiceId, TaskId, UpdateOrder};
 use swarmr::state::command::ServiceChange;
@@ -18,21 +16,9 @@ use swarmr::state::{Change, Service, State, Task};
 use super::agents::Image;
 use super::apart::keeps_apart;
 use super::history::{Event, Shape, Verb, equipped, event, shape};
+use super::rounds::{part, rounds};
 use super::specs::spec;
 use super::world::{Machine, World};
-
-pub(super) fn rounds(usual: u32) -> Config {
-    let rounds = std::env::var("SWARMR_TEST_ROUNDS")
-        .ok()
-        .and_then(|rounds| rounds.parse().ok())
-        .unwrap_or(usual);
-    Config {
-        cases: rounds,
-        failure_persistence: None,
-        max_shrink_iters: 2_000,
-        ..Config::default()
-    }
-}
 
 pub(super) fn live(state: &State, service: ServiceId) -> impl Iterator<Item = &Task> {
     state
@@ -351,49 +337,81 @@ fn replays(world: &World) {
     assert!(bytes(&state) == bytes(&world.state), "a replay differs");
 }
 
-proptest! {
-    #![proptest_config(rounds(600))]
+/// Lets these things happen one after the other, and asks after each of them.
+fn any_history(seed: u64, nodes: usize, first: Shape, events: Vec<Event>) {
+    let mut world = World::new(seed);
+    world.agents.jitter(seed);
+    for n in 0..nodes {
+        world.add_node(&equipped(&format!("n{}", n + 2)));
+    }
+    let steps = Rc::new(RefCell::new(Steps::default()));
+    let followed = steps.clone();
+    let mut twins = Twins::default();
+    let mut jobs = super::jobs::Jobs::default();
+    world.watch_plans(Box::new(move |state, plan| {
+        keeps_apart(state, plan);
+        followed.borrow_mut().follow(state, plan);
+    }));
+    let mut all = vec![Event::Create(first), Event::Advance(6)];
+    all.extend(events);
+    for event in &all {
+        world.happen(event, |world| {
+            no_more_than_wanted(world);
+            no_overcommitment(world);
+            jobs.check(world);
+            twins.check(world);
+            steps.borrow_mut().check(world);
+            no_longer_than_the_cap(world);
+        });
+    }
+    world.heal();
+    world.advance(Nanos::from_secs(200), no_more_than_wanted);
+    comes_to_rest(&world);
+    reasons_are_the_nodes_own(&world);
+    rollouts_end(&world);
+    replays(&world);
+}
 
-    #[test]
-    fn any_history_keeps_the_rules(
-        seed in any::<u64>(),
-        nodes in 1..4usize,
-        first in shape(),
-        events in prop::collection::vec(event(), 1..40),
-    ) {
-        let mut world = World::new(seed);
-        world.agents.jitter(seed);
-        for n in 0..nodes {
-            world.add_node(&equipped(&format!("n{}", n + 2)));
+/// The main property in four parts, which run side by side.
+mod any_history_keeps_the_rules {
+    use super::*;
+
+    fn try_part(number: u32) {
+        let histories = (
+            any::<u64>(),
+            1..4usize,
+            shape(),
+            prop::collection::vec(event(), 1..40),
+        );
+        let mut runner = TestRunner::new(part(2_000, number, 4));
+        let tried = runner.run(&histories, |(seed, nodes, first, events)| {
+            any_history(seed, nodes, first, events);
+            Ok(())
+        });
+        if let Err(fault) = tried {
+            panic!("{fault}");
         }
-        let steps = Rc::new(RefCell::new(Steps::default()));
-        let followed = steps.clone();
-        let mut twins = Twins::default();
-        let mut jobs = super::jobs::Jobs::default();
-        world.watch_plans(Box::new(move |state, plan| {
-            keeps_apart(state, plan);
-            followed.borrow_mut().follow(state, plan);
-        }));
-        let mut all = vec![Event::Create(first), Event::Advance(6)];
-        all.extend(events);
-        for event in &all {
-            world.happen(event, |world| {
-                no_more_than_wanted(world);
-                no_overcommitment(world);
-                jobs.check(world);
-                twins.check(world);
-                steps.borrow_mut().check(world);
-                no_longer_than_the_cap(world);
-            });
-        }
-        world.heal();
-        world.advance(Nanos::from_secs(200), no_more_than_wanted);
-        comes_to_rest(&world);
-        reasons_are_the_nodes_own(&world);
-        rollouts_end(&world);
-        replays(&world);
     }
 
+    #[test]
+    fn first() {
+        try_part(0);
+    }
+
+    #[test]
+    fn second() {
+        try_part(1);
+    }
+
+    #[test]
+    fn third() {
+        try_part(2);
+    }
+
+    #[test]
+    fn fourth() {
+        try_part(3);
+    }
 }
 
 proptest! {
