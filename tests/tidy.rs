@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// A module and what its files must not mention. A mention is the text anywhere in a line of code.
 const RULES: &[(&str, &[&str])] = &[
@@ -178,6 +179,16 @@ fn every_module_says_what_it_is() {
         "no //! at the top of:\n{}",
         silent.join("\n")
     );
+}
+
+#[test]
+fn every_mutant_can_still_be_put_in() {
+    let check = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/mutants"))
+        .arg("--check")
+        .output()
+        .expect("the script runs");
+    let said = String::from_utf8_lossy(&check.stderr);
+    assert!(check.status.success(), "say anew where it is:\n{said}");
 }
 
 /// Lines outside comments and outside test modules at the end of a file, numbered from 1.
