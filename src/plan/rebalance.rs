@@ -165,10 +165,14 @@ impl<'a> Nodes<'a> {
         let places: Vec<&Place<'_>> = self.places.iter().collect();
         let (from, to) = improve(&places, 0)?;
         let quiet_at = self.places.iter().find(|it| it.node == to)?.quiet_at;
-        let Some(quiet_at) = quiet_at else {
+        if quiet_at.is_none() {
             return Some((from, to));
-        };
-        desk.wake(quiet_at);
+        }
+        // The first of those that are still to be quiet may do before this one is.
+        let open = self.places.iter().filter(|place| place.takes);
+        if let Some(first) = open.filter_map(|place| place.quiet_at).min() {
+            desk.wake(first);
+        }
         // Until then the others may gain from each other.
         for place in &mut self.places {
             place.takes &= place.quiet_at.is_none();

@@ -110,6 +110,7 @@ goldens! {
     init_containers_are_part_of_preparing_a_task: "init_containers",
     a_service_is_rebalanced_when_asked: "rebalance",
     nodes_that_join_and_return_get_tasks_where_wanted: "rebalance_auto",
+    each_node_that_joins_has_its_minute: "rebalance_two_nodes",
     rebalancing_follows_preferences_and_waits_for_updates: "rebalance_spread",
     tasks_start_after_the_services_they_depend_on: "depends",
     started_is_what_has_a_process: "depends_started",

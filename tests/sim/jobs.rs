@@ -54,6 +54,13 @@ impl Jobs {
     }
 
     fn nothing_is_done_twice(&mut self, world: &World, service: &Service) {
+        if let Mode::ReplicatedJob(job) = &service.spec.mode {
+            // Beyond the total, even if it is there again the next time.
+            let total = job.total_completions();
+            let given_up = |slot: &Slot| slot.number().is_some_and(|number| number >= total);
+            self.done
+                .retain(|(id, slot)| *id != service.id || !given_up(slot));
+        }
         for task in world.state.tasks_of(service.id) {
             // A slot that was given up, as when a job is scaled down, begins anew.
             if task.desired == DesiredState::Remove {
