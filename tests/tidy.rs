@@ -118,6 +118,9 @@ const PURE: &[&str] = &[
     "std::thread",
 ];
 
+/// A table that cannot be walked through has no order that could differ.
+const EXEMPT: &[(&str, &str)] = &[("src/spec/by_id.rs", "HashMap")];
+
 #[test]
 fn modules_use_only_what_lies_below_them() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -132,6 +135,11 @@ fn modules_use_only_what_lies_below_them() {
             let text = fs::read_to_string(&file).expect("a source file can be read");
             for (number, line) in code_lines(&text) {
                 for word in banned.iter().filter(|word| line.contains(**word)) {
+                    let exempt =
+                        |(path, allowed): &(&str, &str)| file.ends_with(path) && word == allowed;
+                    if EXEMPT.iter().any(exempt) {
+                        continue;
+                    }
                     broken.push(format!(
                         "{}:{number}: {folder} must not use {word}",
                         file.display()

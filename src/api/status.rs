@@ -350,7 +350,7 @@ fn blocked_drains(state: &State, report: &mut StatusReport) {
     for node in state.nodes().filter(|node| node.is_drained()) {
         let blocked: Vec<_> = state
             .tasks_on(node.id)
-            .filter_map(|task| match &task.waiting {
+            .filter_map(|task| match task.waiting.as_deref() {
                 Some(Waiting::Leaving(stay)) if stay.is_blocked() => Some(stay),
                 _ => None,
             })
@@ -373,7 +373,7 @@ fn stuck(task: &Task) -> Option<String> {
     if !task.is_wanted() {
         return None;
     }
-    match &task.waiting {
+    match task.waiting.as_deref() {
         // These pass by themselves.
         Some(Waiting::RestartDelay(_) | Waiting::Predecessor(_)) => None,
         // It runs; that it cannot leave is its node's problem.
@@ -383,7 +383,9 @@ fn stuck(task: &Task) -> Option<String> {
             Some(format!("crash loop, last exit: {}", crash_loop.last))
         }
         Some(waiting) => Some(waiting.to_string()),
-        None if task.has_failed() => Some(task.status.err.clone()).filter(|err| !err.is_empty()),
+        None if task.has_failed() => {
+            Some(task.status.err.to_string()).filter(|err| !err.is_empty())
+        }
         None => None,
     }
 }

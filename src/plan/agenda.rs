@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::board::Board;
 use super::look;
+use super::view::Views;
 use crate::spec::{ServiceId, Timestamp};
 use crate::state::{Change, State};
 
@@ -33,6 +34,12 @@ pub struct Agenda {
     /// Tasks were placed since the leader last came to rest: for those that still wait for a node
     /// the reason may be another one by now.
     placed: bool,
+    /// Changes of nodes up to this log index are known to all services that were looked at;
+    settled: Option<u64>,
+    /// the others, since this leader leads.
+    unseen: BTreeSet<ServiceId>,
+    /// Nodes ranked for placement, kept so that a pass costs what has changed on them.
+    views: Views,
 }
 
 /// What one pass decided.
@@ -64,12 +71,22 @@ impl Agenda {
             // Most placements only take room away, but these services may wait for one.
             due.extend(state.services_waiting_for_neighbours());
         }
-        let mut board = Board::new(state);
+        let settled = *self.settled.get_or_insert_with(|| {
+            self.unseen.clone_from(&due);
+            state.index()
+        });
+        let changed = state.touched().nodes_since(settled);
+        let changed = changed.map(Iterator::collect);
+        let mut board = Board::with(state, std::mem::take(&mut self.views), changed);
         let mut changes = self.look_at(&mut due, state, now, &mut board);
         if changes.is_empty() && std::mem::take(&mut self.placed) {
             due.extend(state.services_waiting_for_nodes());
             due.extend(state.services_leaving_nodes());
             changes = self.look_at(&mut due, state, now, &mut board);
+        }
+        self.views = board.into_views();
+        if due.is_empty() {
+            self.settled = Some(state.index());
         }
         self.unsettled.extend(due);
         self.seen = state.index();
@@ -97,6 +114,7 @@ impl Agenda {
         while changes.len() < ENOUGH
             && let Some(service) = due.pop_first()
         {
+            board.begin_look(self.unseen.remove(&service));
             let look = look(state, service, now, board);
             if !look.changes.is_empty() {
                 self.unsettled.insert(service);
@@ -107,9 +125,7 @@ impl Agenda {
             };
             changes.extend(look.changes);
         }
-        self.placed |= changes
-            .iter()
-            .any(|change| matches!(change, Change::Assign { .. }));
+        self.placed |= changes.iter().any(|change| change.placed_on().is_some());
         changes
     }
 

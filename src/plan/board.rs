@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::view::Views;
+use crate::spec::by_id::ById;
 use crate::spec::{NetworkId, NodeId, ServiceId};
 use crate::state::{State, Task, Usage};
 
@@ -10,24 +12,68 @@ use crate::state::{State, Task, Usage};
 pub(super) struct Board<'a> {
     state: &'a State,
     /// Usage of the nodes that the pass has put tasks on or taken some from.
-    usage: BTreeMap<NodeId, Usage>,
+    usage: ById<NodeId, Usage>,
     /// Nodes that tasks of each service were put on.
     placed: BTreeMap<ServiceId, Vec<NodeId>>,
     /// Addresses given away.
     taken: BTreeMap<NetworkId, u64>,
     /// Nodes that have come to take part in a network.
     joined: BTreeSet<(NetworkId, NodeId)>,
+    views: Views,
+    /// Nodes whose usage the pass has changed, in that order.
+    journal: Vec<NodeId>,
+    /// Nodes that have changed since all services were looked at; `None` if that is not known.
+    changed: Option<BTreeSet<NodeId>>,
+    /// The service that is being looked at was not looked at before.
+    first_look: bool,
 }
 
 impl<'a> Board<'a> {
-    pub(super) const fn new(state: &'a State) -> Self {
+    pub(super) fn new(state: &'a State) -> Self {
+        Self::with(state, Views::default(), None)
+    }
+
+    /// A board for the next pass, with what the last one left.
+    pub(super) fn with(
+        state: &'a State,
+        mut views: Views,
+        changed: Option<BTreeSet<NodeId>>,
+    ) -> Self {
+        views.begin_pass();
         Self {
+            changed,
+            first_look: false,
             state,
-            usage: BTreeMap::new(),
+            views,
+            journal: Vec::new(),
+            usage: ById::default(),
             placed: BTreeMap::new(),
             taken: BTreeMap::new(),
             joined: BTreeSet::new(),
         }
+    }
+
+    /// Whether a node may be another than when the services with tasks on it were looked at.
+    pub(super) fn may_have_changed(&self, node: NodeId) -> bool {
+        let changed = self.changed.as_ref().filter(|_| !self.first_look);
+        changed.is_none_or(|changed| changed.contains(&node))
+    }
+
+    /// Another service is looked at.
+    pub(super) const fn begin_look(&mut self, first: bool) {
+        self.first_look = first;
+    }
+
+    pub(super) fn into_views(self) -> Views {
+        self.views
+    }
+
+    pub(super) const fn views(&mut self) -> &mut Views {
+        &mut self.views
+    }
+
+    pub(super) fn journal(&self) -> &[NodeId] {
+        &self.journal
     }
 
     pub(super) fn usage(&self, node: NodeId) -> &Usage {
@@ -76,9 +122,9 @@ impl<'a> Board<'a> {
     }
 
     fn usage_mut(&mut self, node: NodeId) -> &mut Usage {
+        self.journal.push(node);
         self.usage
-            .entry(node)
-            .or_insert_with(|| self.state.usage(node).clone())
+            .get_or_insert_with(node, || self.state.usage(node).clone())
     }
 
     fn free(&self, network: NetworkId) -> u64 {

@@ -1,19 +1,24 @@
 //! One service laid out for a look: its tasks by slot as they will be once the changes decided so
 //! far are applied, and those changes. Every step reads and writes here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::filters::Needs;
 use super::kinship::Kinship;
+use super::roster::Roster;
 use super::wait::Wait;
-use super::{Look, board::Board};
+use super::{Look, board::Board, rollout};
+use crate::spec::by_id::ById;
 use crate::spec::id::Ids;
 use crate::spec::policy::RestartCondition;
-use crate::spec::{NodeId, RestartPolicy, ServiceId, ServiceSpec, TaskId, Timestamp};
+use crate::spec::{
+    Nanos, NetworkId, NodeId, RestartPolicy, ServiceId, ServiceSpec, TaskId, Timestamp,
+};
 use crate::state::claims::{Ask, Claims};
 use crate::state::command::NewTask;
 use crate::state::object::Meta;
+use crate::state::rare::Rare;
 use crate::state::service::Rollout;
 use crate::state::task::{DesiredState, Gate, Restarts, Slot, TaskState, Waiting};
 use crate::state::usage::Reserved;
@@ -31,9 +36,13 @@ pub(super) struct Desk<'a> {
     /// As it will be; written back when it has changed.
     pub(super) job: Option<Job>,
     ids: Ids,
-    tasks: BTreeMap<TaskId, Arc<Task>>,
-    /// Tasks of each slot, oldest first.
-    slots: BTreeMap<Slot, Vec<TaskId>>,
+    roster: Roster<'a>,
+    /// Slots of which more is to be said than that their one task runs as it should.
+    restless: BTreeSet<Slot>,
+    /// Which change makes a task that the look makes.
+    births: ById<TaskId, usize>,
+    /// What tasks of each spec version ask for.
+    demands: BTreeMap<u64, Arc<Demand<'a>>>,
     /// How each spec version that tasks carry relates to the wanted one.
     kinships: BTreeMap<u64, Kinship>,
     /// What tasks are found to wait for.
@@ -47,17 +56,6 @@ impl<'a> Desk<'a> {
     /// `None` when there is no such service (any more).
     pub(super) fn of(state: &'a State, id: ServiceId, now: Timestamp) -> Option<Self> {
         let service = state.service(id)?;
-        let tasks: BTreeMap<TaskId, Arc<Task>> = state
-            .tasks_of(id)
-            .map(|task| (task.id, task.clone()))
-            .collect();
-        let mut slots: BTreeMap<Slot, Vec<TaskId>> = BTreeMap::new();
-        for task in tasks.values() {
-            slots.entry(task.slot).or_default().push(task.id);
-        }
-        for slot in slots.values_mut() {
-            slot.sort_by_key(|id| (tasks.get(id).map(|task| task.meta.created_at), *id));
-        }
         let kinships = service
             .specs
             .iter()
@@ -71,7 +69,7 @@ impl<'a> Desk<'a> {
                 (*version, kinship)
             })
             .collect();
-        Some(Self {
+        let mut desk = Self {
             state,
             service,
             now,
@@ -79,38 +77,72 @@ impl<'a> Desk<'a> {
             rollout: service.rollout.clone(),
             job: service.job.clone(),
             ids: ids(state, id),
-            tasks,
-            slots,
+            roster: Roster::of(state.tasks_of(id)),
+            restless: BTreeSet::new(),
+            births: ById::default(),
+            demands: BTreeMap::new(),
             kinships,
             holds: BTreeMap::new(),
             changes: Vec::new(),
             waits: Vec::new(),
             wake_at: None,
-        })
+        };
+        let delay = rollout::policy(&desk).delay;
+        let restless = desk.roster.only().filter(|(_, only)| {
+            let quiet = only.is_some_and(|task| desk.is_quiet(task, delay));
+            !quiet
+        });
+        desk.restless = restless.map(|(slot, _)| slot).collect();
+        Some(desk)
+    }
+
+    /// Whether there is nothing to decide for a task that is alone in its slot: it runs or is about
+    /// to, is what is wanted, may stay where it is, and whatever brought it there is over. `delay`
+    /// is the one after each step of a rollout.
+    fn is_quiet(&self, task: &Task, delay: Nanos) -> bool {
+        let over = match task.running_since {
+            Some(since) => !task.came_by_a_step() || since + delay <= self.now,
+            None => !task.came_by_a_step() && task.restarts.count == 0,
+        };
+        over && task.desired == DesiredState::Running
+            && !task.has_ended()
+            && self.is_clean(task)
+            && task.node.is_some_and(|node| self.state.is_steady(node))
+    }
+
+    /// Those of the slots that something may have to be decided for.
+    pub(super) fn restless(&self, slots: &[Slot]) -> Vec<Slot> {
+        let restless = |slot: &&Slot| self.is_restless(**slot);
+        slots.iter().filter(restless).copied().collect()
+    }
+
+    pub(super) fn is_restless(&self, slot: Slot) -> bool {
+        self.restless.contains(&slot) || self.roster.has_made_in(slot)
     }
 
     /// All slots that have tasks of any kind.
     pub(super) fn slots(&self) -> Vec<Slot> {
-        self.slots.keys().copied().collect()
+        self.roster.slots()
     }
 
-    /// All tasks, by id.
-    pub(super) fn tasks(&self) -> impl DoubleEndedIterator<Item = &Arc<Task>> {
-        self.tasks.values()
+    /// All tasks, in an order that is the same for the same state.
+    pub(super) fn tasks(&self) -> impl Iterator<Item = &Arc<Task>> {
+        self.roster.tasks()
+    }
+
+    /// All tasks, each with what the state has of it.
+    pub(super) fn tasks_before(&self) -> impl Iterator<Item = (&Arc<Task>, Option<&Arc<Task>>)> {
+        self.roster.tasks_before()
     }
 
     /// One task as it will be.
     pub(super) fn task(&self, id: TaskId) -> Option<&Arc<Task>> {
-        self.tasks.get(&id)
+        self.roster.get(id)
     }
 
     /// The tasks of a slot, oldest first.
     pub(super) fn in_slot(&self, slot: Slot) -> impl DoubleEndedIterator<Item = &Arc<Task>> {
-        self.slots
-            .get(&slot)
-            .into_iter()
-            .flatten()
-            .filter_map(|id| self.tasks.get(id))
+        self.roster.in_slot(slot)
     }
 
     /// The wanted tasks of a slot, ended ones included, oldest first.
@@ -186,7 +218,7 @@ impl<'a> Desk<'a> {
             return self.service.spec_version;
         }
         let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
-        for task in self.tasks.values() {
+        for task in self.tasks() {
             let known = self.service.spec_at(task.spec_version).is_some();
             if known && task.is_wanted() && !self.is_clean(task) {
                 *counts.entry(task.spec_version).or_default() += 1;
@@ -212,10 +244,8 @@ impl<'a> Desk<'a> {
     }
 
     pub(super) fn set_desired(&mut self, id: TaskId, desired: DesiredState) {
-        let moves = self
-            .tasks
-            .get(&id)
-            .is_some_and(|task| task.desired < desired);
+        let task = self.task(id);
+        let moves = task.is_some_and(|task| task.desired < desired);
         if moves {
             self.lower(id, desired);
             self.changes.push(Change::SetDesired { task: id, desired });
@@ -225,11 +255,12 @@ impl<'a> Desk<'a> {
     /// The managers' own verdict that a task has ended.
     pub(super) fn end(&mut self, id: TaskId, state: TaskState, err: &str) {
         let now = self.now;
-        let Some(task) = self.tasks.get_mut(&id).map(Arc::make_mut) else {
+        let Some(task) = self.roster.change(id) else {
             return;
         };
         task.status.state = state;
         task.status.applied_at = now;
+        self.restless.insert(task.slot);
         self.changes.push(Change::SetState {
             task: id,
             state,
@@ -257,14 +288,14 @@ impl<'a> Desk<'a> {
             in_rollout: false,
             in_move: false,
             taken_at: None,
-            restarts: Restarts::default(),
+            restarts: Rare::default(),
         };
         let new = self.new_task(slot, successor);
         self.changes.push(Change::CreateTask(new));
     }
 
     fn has_started(&self) -> bool {
-        self.tasks.values().any(|task| {
+        self.tasks().any(|task| {
             task.running_since.is_some()
                 || (TaskState::Starting..=TaskState::Complete).contains(&task.status.state)
                 || task.status.state == TaskState::Failed
@@ -303,27 +334,46 @@ impl<'a> Desk<'a> {
     }
 
     pub(super) fn assign(&mut self, id: TaskId, node: NodeId, board: &mut Board<'_>) {
-        let Some(task) = self.tasks.get(&id).cloned() else {
+        let Some(version) = self.task(id).map(|task| task.spec_version) else {
             return;
         };
-        let mut task = Arc::unwrap_or_clone(task);
-        let spec = self.spec_of(&task);
+        let demand = self.demand(version);
+        let claims = demand.claims_on(self.state, node, board);
+        let Some(task) = self.roster.change(id) else {
+            return;
+        };
         task.node = Some(node);
-        task.reserved = Reserved::of(spec);
+        task.reserved = demand.reserved.clone();
         task.status.state = TaskState::Assigned;
         task.waiting = None;
-        task.claims = claims_on(self.state, node, spec, board);
-        let networks = self.state.networks_of(spec);
-        board.take(node, &task, &networks);
-        self.tasks.insert(id, Arc::new(task));
-        self.changes.push(Change::Assign { task: id, node });
+        task.claims = claims;
+        board.take(node, task, &demand.networks);
+        // What is claimed by name is given in the order in which it was decided.
+        let birth = self.births.get(&id).filter(|_| demand.ask.is_empty());
+        match birth.and_then(|place| self.changes.get_mut(*place)) {
+            Some(Change::CreateTask(new) | Change::ReplaceTask { new, .. }) => {
+                new.node = Some(node);
+            }
+            _ => self.changes.push(Change::Assign { task: id, node }),
+        }
+    }
+
+    /// What tasks of a spec version ask for.
+    pub(super) fn demand(&mut self, version: u64) -> Arc<Demand<'a>> {
+        let (state, service) = (self.state, self.service);
+        let demand = self.demands.entry(version).or_insert_with(|| {
+            let spec = service.spec_at(version).unwrap_or(&service.spec);
+            Arc::new(Demand {
+                reserved: Reserved::of(spec),
+                networks: state.networks_of(spec),
+                ask: Ask::of(spec),
+            })
+        });
+        demand.clone()
     }
 
     pub(super) fn delete(&mut self, id: TaskId) {
-        if let Some(task) = self.tasks.remove(&id) {
-            if let Some(slot) = self.slots.get_mut(&task.slot) {
-                slot.retain(|other| *other != id);
-            }
+        if self.roster.remove(id) {
             self.changes.push(Change::DeleteTask { task: id });
         }
     }
@@ -358,12 +408,13 @@ impl<'a> Desk<'a> {
 
     /// Writes down what tasks wait for, where that has changed.
     pub(super) fn say_what_tasks_wait_for(&mut self) {
-        for task in self.tasks.values() {
+        for task in self.roster.tasks() {
             let waiting = self.holds.remove(&task.id);
-            if task.is_wanted() && !task.has_ended() && task.waiting != waiting {
+            if task.is_wanted() && !task.has_ended() && task.waiting.as_deref() != waiting.as_ref()
+            {
                 self.changes.push(Change::SetWaiting {
                     task: task.id,
-                    waiting,
+                    waiting: waiting.map(Box::new),
                 });
             }
         }
@@ -378,7 +429,7 @@ impl<'a> Desk<'a> {
             self.changes.push(Change::SetRollout {
                 service: self.service.id,
                 spec_version: self.service.spec_version,
-                rollout,
+                rollout: Box::new(rollout),
             });
         }
         if let Some(job) = self
@@ -388,7 +439,7 @@ impl<'a> Desk<'a> {
             let change = Change::SetJob {
                 service: self.service.id,
                 revision: job.revision,
-                job,
+                job: Box::new(job),
             };
             // A run's tasks are made after the run.
             self.changes.insert(0, change);
@@ -411,23 +462,26 @@ impl<'a> Desk<'a> {
             service: self.service.id,
             slot,
             spec_version: successor.spec_version,
+            node: None,
             desired,
-            gate: successor.gate,
+            gate: successor.gate.into(),
             in_rollout: successor.in_rollout,
             in_move: successor.in_move,
             taken_at: successor.taken_at,
             restarts: successor.restarts,
         };
-        let task = Task::new(new.clone(), Meta::new(self.state.index(), self.now));
-        self.slots.entry(slot).or_default().push(task.id);
-        self.tasks.insert(task.id, Arc::new(task));
+        let meta = Meta::new(self.state.index(), self.now);
+        self.roster.add(Task::new(new.clone(), meta));
+        // It is made by the change that comes next.
+        self.births.insert(new.id, self.changes.len());
         new
     }
 
     fn lower(&mut self, id: TaskId, desired: DesiredState) {
-        let Some(task) = self.tasks.get_mut(&id).map(Arc::make_mut) else {
+        let Some(task) = self.roster.change(id) else {
             return;
         };
+        self.restless.insert(task.slot);
         task.desired = task.desired.max(desired);
         if !task.is_wanted() && task.node.is_none() && !task.has_ended() {
             // As the state does for what was never placed.
@@ -445,23 +499,27 @@ pub(super) struct Successor {
     pub(super) in_move: bool,
     /// When its slot was taken, if that was before it is made.
     pub(super) taken_at: Option<Timestamp>,
-    pub(super) restarts: Restarts,
+    pub(super) restarts: Rare<Restarts>,
 }
 
-/// What the task will be given there, as the state gives it out.
-fn claims_on(
-    state: &State,
-    node: NodeId,
-    spec: &ServiceSpec,
-    board: &Board<'_>,
-) -> Option<Box<Claims>> {
-    let ask = Ask::of(spec);
-    if ask.is_empty() {
-        return None;
+/// What tasks of one spec ask of a node and of networks.
+#[derive(Debug)]
+pub(super) struct Demand<'a> {
+    reserved: Reserved,
+    pub(super) networks: Vec<NetworkId>,
+    ask: Ask<'a>,
+}
+
+impl Demand<'_> {
+    /// What the task will be given there, as the state gives it out.
+    fn claims_on(&self, state: &State, node: NodeId, board: &Board<'_>) -> Option<Box<Claims>> {
+        if self.ask.is_empty() {
+            return None;
+        }
+        let description = &state.node(node)?.description;
+        let claims = self.ask.claim(description, &board.usage(node).taken).ok()?;
+        Some(Box::new(claims))
     }
-    let description = &state.node(node)?.description;
-    let claims = ask.claim(description, &board.usage(node).taken).ok()?;
-    Some(Box::new(claims))
 }
 
 /// A sequence of ids of its own for each service and state, so that what a pass decides for one

@@ -14,13 +14,18 @@ use crate::state::{Node, Task};
 const MISPLACED: &str = "assigned node no longer meets constraints";
 
 /// Rejects misplaced tasks; what becomes of their slots is decided as after any other failure.
-/// Paused nodes keep their tasks, drained and silent ones lose them anyway.
+/// Paused nodes keep their tasks, drained and silent ones lose them anyway. A task that suits its
+/// node goes on to do so until the node changes.
 pub(super) fn reject_misplaced(desk: &mut Desk<'_>, board: &mut Board<'_>) {
     let placed: Vec<_> = desk
         .tasks()
         .filter(|task| task.is_wanted() && task.occupies_node())
+        .filter(|task| task.node.is_some_and(|node| board.may_have_changed(node)))
         .cloned()
         .collect();
+    if placed.is_empty() {
+        return;
+    }
     let specs = &desk.service.specs;
     let needs: BTreeMap<u64, Needs<'_>> = specs
         .iter()

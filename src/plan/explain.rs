@@ -55,7 +55,7 @@ pub fn explain(state: &State, service: ServiceId, now: Timestamp) -> Explanation
             continue;
         };
         let same = |known: &&mut WaitingTasks| {
-            known.reason == *reason
+            known.reason == **reason
                 && known.spec_version == task.spec_version
                 && task.slot.node().is_none()
         };

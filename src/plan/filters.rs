@@ -1,10 +1,8 @@
 //! Which nodes may run a task of a spec, and why the others may not.
 
-use std::net::IpAddr;
-
 use super::plugins::Plugins;
 use crate::spec::ServiceSpec;
-use crate::spec::constraint::{Constraint, NodeFacts};
+use crate::spec::constraint::Constraint;
 use crate::spec::service::Platform;
 use crate::state::claims::{Ask, Shortage};
 use crate::state::task::NodeRejection;
@@ -46,6 +44,26 @@ impl<'a> Needs<'a> {
     /// Why a node is not taken, `None` when it is. `own` is the number of the service's wanted
     /// tasks there.
     pub(super) fn reject(&self, node: &Node, usage: &Usage, own: u64) -> Option<NodeRejection> {
+        self.reject_if(node, usage, own, || self.meets_constraints(node))
+    }
+
+    /// The same for a node that is known to suit.
+    pub(super) fn reject_suitable(
+        &self,
+        node: &Node,
+        usage: &Usage,
+        own: u64,
+    ) -> Option<NodeRejection> {
+        self.reject_if(node, usage, own, || true)
+    }
+
+    fn reject_if(
+        &self,
+        node: &Node,
+        usage: &Usage,
+        own: u64,
+        meets_constraints: impl FnOnce() -> bool,
+    ) -> Option<NodeRejection> {
         if !node.takes_tasks() {
             Some(NodeRejection::NotAvailable)
         } else if !self.fits(node, usage) {
@@ -54,7 +72,7 @@ impl<'a> Needs<'a> {
             Some(rejection)
         } else if !self.plugins.are_on(node) {
             Some(NodeRejection::MissingPlugin)
-        } else if !self.meets_constraints(node) {
+        } else if !meets_constraints() {
             Some(NodeRejection::ConstraintNotSatisfied)
         } else if !self.runs_on(node) {
             Some(NodeRejection::UnsupportedPlatform)
@@ -105,16 +123,7 @@ impl<'a> Needs<'a> {
         &'b self,
         node: &'b Node,
     ) -> impl Iterator<Item = &'a str> + 'b {
-        let facts = NodeFacts {
-            id: node.id,
-            hostname: &node.description.hostname,
-            ip: Some(address_of(node)),
-            role: node.spec.role,
-            os: &node.description.os,
-            architecture: &node.description.architecture,
-            labels: &node.spec.labels,
-            engine_labels: &node.description.engine_labels,
-        };
+        let facts = node.facts();
         let unmet = self.constraints.iter().filter(move |(_, constraint)| {
             constraint
                 .as_ref()
@@ -146,12 +155,4 @@ const fn rejection_of(shortage: &Shortage) -> NodeRejection {
         Shortage::Generic { .. } | Shortage::Named { .. } => NodeRejection::InsufficientResources,
         Shortage::Devices { .. } | Shortage::Device { .. } => NodeRejection::DeviceUnavailable,
     }
-}
-
-/// The address that other nodes dial, or, where that is a name, the one for the overlay's traffic.
-fn address_of(node: &Node) -> IpAddr {
-    node.addr.parse().map_or(
-        IpAddr::V4(node.data_path_addr),
-        |socket: std::net::SocketAddr| socket.ip(),
-    )
 }

@@ -9,7 +9,8 @@ use super::desk::{Desk, Successor};
 use super::wait::Wait;
 use crate::spec::{Nanos, TaskId, Timestamp, UpdateOrder};
 use crate::state::Task;
-use crate::state::task::{DesiredState, Gate, Restarts, Slot, TaskState};
+use crate::state::rare::Rare;
+use crate::state::task::{DesiredState, Gate, Slot, TaskState};
 
 /// The slots of one service that are in flight, and how many more may be.
 #[derive(Debug)]
@@ -156,7 +157,7 @@ pub(super) fn replace(desk: &mut Desk<'_>, old: &Task, order: UpdateOrder, in_fl
         in_rollout: in_flight,
         in_move: false,
         taken_at: None,
-        restarts: Restarts::default(),
+        restarts: Rare::default(),
     };
     desk.replace(old, old_desired, successor);
 }

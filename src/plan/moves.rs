@@ -38,8 +38,8 @@ pub(super) fn pair(desk: &Desk<'_>, slot: Slot) -> Option<Pair> {
 /// spec is being rolled out, or the new task has lost the place that it was made for.
 pub(super) fn settle(desk: &mut Desk<'_>, slots: &[Slot]) {
     let rolls = rollout::advances(desk);
-    for slot in slots {
-        let Some(Pair { old, new }) = pair(desk, *slot) else {
+    for slot in desk.restless(slots) {
+        let Some(Pair { old, new }) = pair(desk, slot) else {
             continue;
         };
         if runs(&new) {
@@ -93,10 +93,11 @@ pub(super) fn step_job(desk: &mut Desk<'_>, board: &mut Board<'_>, slots: &[Slot
 /// Tasks on nodes that are being drained; those that do not run first, for moving them takes
 /// nothing away. The tasks of a global service belong to their nodes.
 fn leaving(desk: &Desk<'_>, slots: &[Slot]) -> Vec<Arc<Task>> {
-    let mut leaving: Vec<Arc<Task>> = slots
-        .iter()
+    let mut leaving: Vec<Arc<Task>> = desk
+        .restless(slots)
+        .into_iter()
         .filter(|slot| slot.node().is_none())
-        .flat_map(|slot| desk.wanted(*slot))
+        .flat_map(|slot| desk.wanted(slot))
         .filter(|task| !task.has_ended() && desk.is_leaving(task))
         .collect();
     leaving.sort_by_key(|task| (runs(task), task.slot, task.meta.created_at));
@@ -188,7 +189,12 @@ struct Places {
 }
 
 impl Places {
-    fn best(&mut self, desk: &Desk<'_>, board: &Board<'_>, version: u64) -> Result<NodeId, Stay> {
+    fn best(
+        &mut self,
+        desk: &Desk<'_>,
+        board: &mut Board<'_>,
+        version: u64,
+    ) -> Result<NodeId, Stay> {
         let known = self.known.entry(version);
         known
             .or_insert_with(|| place::node_for(desk, board, version))
@@ -255,10 +261,10 @@ fn take_off(desk: &Desk<'_>, flight: &mut Flight) -> Result<(), Stay> {
 
 /// Whether a task waits for a node and may do so for ever: the service is not what it should be,
 /// but nothing is on its way.
-const fn has_no_place(task: &Task) -> bool {
+fn has_no_place(task: &Task) -> bool {
     task.node.is_none()
         && matches!(
-            task.waiting,
+            task.waiting.as_deref(),
             Some(Waiting::NoSuitableNode(_) | Waiting::AddressesExhausted(_))
         )
 }

@@ -40,7 +40,7 @@ pub(super) fn forget(desk: &mut Desk<'_>) {
         .state
         .cluster()
         .and_then(|cluster| cluster.spec.task_history_limit());
-    for slot in desk.slots() {
+    for slot in desk.restless(&desk.slots()) {
         let removed: Vec<TaskId> = desk
             .in_slot(slot)
             .filter(|task| task.may_be_forgotten())

@@ -6,8 +6,8 @@
 
 use super::board::Board;
 use super::look;
-use crate::spec::{Nanos, NodeId, ServiceId, Timestamp};
-use crate::state::command::TaskReport;
+use crate::spec::{Nanos, NodeId, ServiceId, TaskId, Timestamp};
+use crate::state::command::{NewTask, TaskReport};
 use crate::state::service::RolloutState;
 use crate::state::task::{DesiredState, Slot, TaskState, Waiting};
 use crate::state::{Change, Command, Op, Rejected, Reply, State, Task};
@@ -186,24 +186,14 @@ impl Stage {
 
     fn note(&mut self, change: &Change) {
         match change {
-            Change::CreateTask(new) => {
-                let image = self.image(new.spec_version);
-                self.step(Step::Make {
-                    slot: new.slot,
-                    image,
-                });
-            }
+            Change::CreateTask(new) => self.note_new(new),
             Change::ReplaceTask {
                 old,
                 old_desired,
                 new,
             } => {
                 self.note_stop(*old, *old_desired);
-                let image = self.image(new.spec_version);
-                self.step(Step::Make {
-                    slot: new.slot,
-                    image,
-                });
+                self.note_new(new);
             }
             Change::SetDesired { task, desired } => self.note_stop(*task, *desired),
             Change::Assign { task, node } => self.note_place(*task, *node),
@@ -214,7 +204,7 @@ impl Stage {
                 if let Some(task) = self.state.task(*task) {
                     let step = Step::Wait {
                         slot: task.slot,
-                        why: why.clone(),
+                        why: Waiting::clone(why),
                     };
                     self.step(step);
                 }
@@ -237,7 +227,7 @@ impl Stage {
         }
     }
 
-    fn note_stop(&mut self, task: crate::spec::TaskId, desired: DesiredState) {
+    fn note_stop(&mut self, task: TaskId, desired: DesiredState) {
         let Some(task) = self.state.task(task).cloned() else {
             return;
         };
@@ -250,7 +240,19 @@ impl Stage {
         }
     }
 
-    fn note_place(&mut self, task: crate::spec::TaskId, node: NodeId) {
+    fn note_new(&mut self, new: &NewTask) {
+        let (slot, image) = (new.slot, self.image(new.spec_version));
+        self.step(Step::Make {
+            slot,
+            image: image.clone(),
+        });
+        if let Some(node) = new.node {
+            let node = self.name_of(node);
+            self.step(Step::Place { slot, image, node });
+        }
+    }
+
+    fn note_place(&mut self, task: TaskId, node: NodeId) {
         let node = self.name_of(node);
         let known = self.state.task(task);
         let of_task = known.map(|task| (task.slot, self.image(task.spec_version)));
@@ -289,7 +291,7 @@ impl Stage {
             .state
             .tasks_of(self.service)
             .filter(|task| task.is_wanted() && !task.has_ended())
-            .filter_map(|task| Some((task.slot, task.waiting.clone()?)))
+            .filter_map(|task| Some((task.slot, Waiting::clone(task.waiting.as_ref()?))))
             .collect();
         waiting.sort_by_key(|(slot, _)| *slot);
         self.rehearsal.waiting = waiting;

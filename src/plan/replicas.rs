@@ -17,7 +17,7 @@ pub(super) fn settle(desk: &mut Desk<'_>) -> Vec<Slot> {
     let mut held: Vec<Slot> = slots
         .iter()
         .copied()
-        .filter(|slot| !restart::is_vacant(desk, *slot))
+        .filter(|slot| !desk.is_restless(*slot) || !restart::is_vacant(desk, *slot))
         .collect();
     let count = held.len() as u64;
     if count < replicas {

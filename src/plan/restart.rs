@@ -8,12 +8,13 @@ use super::flight;
 use crate::spec::policy::RestartCondition;
 use crate::spec::{Nanos, RestartPolicy, Timestamp};
 use crate::state::Task;
+use crate::state::rare::Rare;
 use crate::state::task::{DesiredState, Gate, Restarts, Slot, TaskState};
 
 /// Gives ended and lost tasks of these slots their successors.
 pub(super) fn repair(desk: &mut Desk<'_>, slots: &[Slot]) {
-    for slot in slots {
-        repair_slot(desk, *slot);
+    for slot in desk.restless(slots) {
+        repair_slot(desk, slot);
     }
 }
 
@@ -153,12 +154,12 @@ fn restarted(desk: &Desk<'_>, task: &Task) -> Successor {
     let streak = if was_well { 0 } else { task.restarts.streak };
     let not_before = Some(ended_at + backoff.delay(streak)).filter(|start| *start > desk.now);
     let restarts = if keeps_count(desk, task, spec_version) {
-        Restarts {
+        Rare::from(Restarts {
             streak: streak + 1,
             ..counted(&task.restarts, ended_at, &policy)
-        }
+        })
     } else {
-        Restarts::default()
+        Rare::default()
     };
     Successor {
         spec_version,
@@ -200,7 +201,7 @@ pub(super) fn moved(desk: &Desk<'_>, task: &Task) -> Successor {
     let restarts = if keeps_count(desk, task, spec_version) {
         task.restarts.clone()
     } else {
-        Restarts::default()
+        Rare::default()
     };
     Successor {
         spec_version,

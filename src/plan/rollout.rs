@@ -53,18 +53,18 @@ pub(super) fn step(desk: &mut Desk<'_>, slots: &[Slot]) {
     let policy = policy(desk);
     let (mut dirty, mut closed, mut moving) = (Vec::new(), 0, 0);
     let mut flight = Flight::new(policy.parallelism);
-    for slot in slots {
-        match stand(desk, *slot, &policy) {
+    for slot in desk.restless(slots) {
+        match stand(desk, slot, &policy) {
             Standing::Clean(progress) => flight.note(desk, progress),
             Standing::Moving(task) => {
                 moving += 1;
                 flight.note(desk, Progress::InFlight(task));
             }
-            Standing::Dirty(task) if is_open(desk, *slot) => dirty.push(task),
+            Standing::Dirty(task) if is_open(desk, slot) => dirty.push(task),
             // Its turn comes when its node takes tasks again.
             Standing::Dirty(task) => {
                 closed += 1;
-                if flight::is_in_flight(&task) && !flight::is_overdue(desk, *slot) {
+                if flight::is_in_flight(&task) && !flight::is_overdue(desk, slot) {
                     flight.note(desk, Progress::InFlight(task.id));
                 }
             }

@@ -5,7 +5,9 @@
 //! kept in order. Finding and moving a node costs the logarithm of their number.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use crate::spec::NodeId;
 use crate::spec::extension::Strategy;
 
 /// How a node compares with others; the least is the best.
@@ -51,73 +53,91 @@ impl Marks {
 /// A candidate, by the number under which it was added.
 pub(super) type Candidate = usize;
 
+/// A leaf of the tree, by the number under which it was made.
+pub(super) type Leaf = usize;
+
 /// All candidates of one group of tasks.
-#[derive(Debug)]
+///
+/// Of equals the one with the least id, or label, is taken: what is decided must not depend on the
+/// order in which nodes came into the tree.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Tree {
     root: Branch,
-    /// The way to each candidate's leaf.
-    paths: Vec<Vec<usize>>,
+    /// The way to each leaf.
+    leaves: Vec<Vec<usize>>,
+    /// Each candidate's node and leaf.
+    places: Vec<(NodeId, Leaf)>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Branch {
+    label: Arc<str>,
     /// Tasks of the service below, on candidates or not.
-    tasks: u64,
+    tasks: i64,
     /// The leaf's candidates in order; empty in a fork.
-    ranked: BTreeSet<(Rank, Candidate)>,
-    by_label: BTreeMap<String, usize>,
+    ranked: BTreeSet<(Rank, NodeId, Candidate)>,
+    by_label: BTreeMap<Arc<str>, usize>,
     children: Vec<Self>,
     /// The children that have candidates, those with the fewest tasks first.
-    open: BTreeSet<(u64, usize)>,
+    open: BTreeSet<(i64, Arc<str>, usize)>,
+    /// Its number, where it is a leaf.
+    leaf: Option<Leaf>,
 }
 
 impl Branch {
     fn has_candidates(&self) -> bool {
         !self.ranked.is_empty() || !self.open.is_empty()
     }
+
+    /// The key of a child among those that are open.
+    fn key(&self, child: usize) -> (i64, Arc<str>, usize) {
+        let branch = &self.children[child];
+        (branch.tasks, branch.label.clone(), child)
+    }
 }
 
 impl Tree {
-    pub(super) fn new() -> Self {
-        Self {
-            root: Branch::default(),
-            paths: Vec::new(),
-        }
-    }
-
-    /// Adds a node that has that many tasks of the service. `labels` are its values at each level
-    /// of the tree, `rank` is `None` for one that is no candidate but whose tasks count.
-    pub(super) fn add(&mut self, labels: &[&str], tasks: u64, rank: Option<Rank>) -> Candidate {
+    /// Adds a node; it is no candidate before it is put in. `labels` are its values at each level
+    /// of the tree.
+    pub(super) fn add<L: AsRef<str>>(&mut self, node: NodeId, labels: &[L]) -> Candidate {
         let mut path = Vec::with_capacity(labels.len());
         let mut branch = &mut self.root;
         for label in labels {
+            let label: Arc<str> = Arc::from(label.as_ref());
             let next = branch.children.len();
-            let child = *branch.by_label.entry((*label).to_owned()).or_insert(next);
+            let child = *branch.by_label.entry(label.clone()).or_insert(next);
             if child == next {
-                branch.children.push(Branch::default());
+                branch.children.push(Branch {
+                    label,
+                    ..Branch::default()
+                });
             }
             path.push(child);
             branch = &mut branch.children[child];
         }
-        let candidate = self.paths.len();
-        self.paths.push(path);
-        self.count(candidate, tasks);
-        if let Some(rank) = rank {
-            self.put(candidate, rank);
-        }
-        candidate
+        let leaf = *branch.leaf.get_or_insert_with(|| {
+            self.leaves.push(path);
+            self.leaves.len() - 1
+        });
+        self.places.push((node, leaf));
+        self.places.len() - 1
+    }
+
+    /// The leaf that a candidate is in.
+    pub(super) fn leaf(&self, candidate: Candidate) -> Leaf {
+        self.places[candidate].1
     }
 
     /// Takes the best candidate out.
-    pub(super) fn pop(&mut self) -> Option<Candidate> {
-        fn pop(branch: &mut Branch) -> Option<Candidate> {
-            if let Some((_, candidate)) = branch.ranked.pop_first() {
-                return Some(candidate);
+    pub(super) fn pop(&mut self) -> Option<(Candidate, Rank)> {
+        fn pop(branch: &mut Branch) -> Option<(Candidate, Rank)> {
+            if let Some((rank, _, candidate)) = branch.ranked.pop_first() {
+                return Some((candidate, rank));
             }
-            let (tasks, child) = *branch.open.first()?;
+            let child = branch.open.first()?.2;
             let found = pop(&mut branch.children[child]);
             if !branch.children[child].has_candidates() {
-                branch.open.remove(&(tasks, child));
+                branch.open.remove(&branch.key(child));
             }
             found
         }
@@ -126,42 +146,43 @@ impl Tree {
 
     /// Puts a candidate in, or back in.
     pub(super) fn put(&mut self, candidate: Candidate, rank: Rank) {
+        let (node, leaf) = self.places[candidate];
         let mut branch = &mut self.root;
-        for child in &self.paths[candidate] {
-            let tasks = branch.children[*child].tasks;
-            branch.open.insert((tasks, *child));
+        for child in &self.leaves[leaf] {
+            if !branch.children[*child].has_candidates() {
+                branch.open.insert(branch.key(*child));
+            }
             branch = &mut branch.children[*child];
         }
-        branch.ranked.insert((rank, candidate));
+        branch.ranked.insert((rank, node, candidate));
     }
 
     /// Takes a candidate of that rank out.
     pub(super) fn remove(&mut self, candidate: Candidate, rank: Rank) {
-        fn remove(branch: &mut Branch, path: &[usize], key: (Rank, Candidate)) {
+        fn remove(branch: &mut Branch, path: &[usize], key: &(Rank, NodeId, Candidate)) {
             let Some((child, rest)) = path.split_first() else {
-                branch.ranked.remove(&key);
+                branch.ranked.remove(key);
                 return;
             };
-            let below = &mut branch.children[*child];
-            remove(below, rest, key);
-            if !below.has_candidates() {
-                let tasks = below.tasks;
-                branch.open.remove(&(tasks, *child));
+            remove(&mut branch.children[*child], rest, key);
+            if !branch.children[*child].has_candidates() {
+                branch.open.remove(&branch.key(*child));
             }
         }
-        remove(&mut self.root, &self.paths[candidate], (rank, candidate));
+        let (node, leaf) = self.places[candidate];
+        remove(&mut self.root, &self.leaves[leaf], &(rank, node, candidate));
     }
 
-    /// Counts tasks more on a candidate's node.
-    pub(super) fn count(&mut self, candidate: Candidate, tasks: u64) {
+    /// Counts tasks more, or less, on nodes of a leaf.
+    pub(super) fn count(&mut self, leaf: Leaf, tasks: i64) {
         let mut branch = &mut self.root;
-        for child in &self.paths[candidate] {
-            let had = branch.children[*child].tasks;
-            if branch.open.remove(&(had, *child)) {
-                branch.open.insert((had + tasks, *child));
+        for child in &self.leaves[leaf] {
+            let open = branch.open.remove(&branch.key(*child));
+            branch.children[*child].tasks += tasks;
+            if open {
+                branch.open.insert(branch.key(*child));
             }
             branch = &mut branch.children[*child];
-            branch.tasks = had + tasks;
         }
     }
 }
@@ -178,17 +199,32 @@ mod tests {
         marks.rank(Strategy::Spread)
     }
 
+    fn add(tree: &mut Tree, labels: &[&str], tasks: i64, rank: Option<Rank>) -> Candidate {
+        let node = NodeId::from_bits(tree.places.len() as u128 + 1);
+        let candidate = tree.add(node, labels);
+        tree.count(tree.leaf(candidate), tasks);
+        if let Some(rank) = rank {
+            tree.put(candidate, rank);
+        }
+        candidate
+    }
+
+    fn popped(tree: &mut Tree) -> Option<Candidate> {
+        tree.pop().map(|(candidate, _)| candidate)
+    }
+
     /// Places `tasks` tasks on nodes of these labels; how many each node got.
     fn place(nodes: &[&[&str]], had: &[u64], tasks: usize) -> Vec<u64> {
-        let mut tree = Tree::new();
+        let mut tree = Tree::default();
         for (labels, had) in nodes.iter().zip(had) {
-            tree.add(labels, *had, Some(rank(*had)));
+            let tasks = i64::try_from(*had).unwrap();
+            add(&mut tree, labels, tasks, Some(rank(*had)));
         }
         let mut counts = had.to_vec();
         for _ in 0..tasks {
-            let node = tree.pop().unwrap();
+            let (node, _) = tree.pop().unwrap();
             counts[node] += 1;
-            tree.count(node, 1);
+            tree.count(tree.leaf(node), 1);
             tree.put(node, rank(counts[node]));
         }
         counts
@@ -220,20 +256,21 @@ mod tests {
 
     #[test]
     fn a_branch_without_candidates_drops_out_but_its_tasks_count() {
-        let mut tree = Tree::new();
-        let full = tree.add(&["a"], 1, None);
-        let free = tree.add(&["b"], 9, Some(rank(9)));
-        assert_eq!(tree.pop(), Some(free));
-        assert_eq!(tree.pop(), None);
+        let mut tree = Tree::default();
+        let full = add(&mut tree, &["a"], 1, None);
+        let free = add(&mut tree, &["b"], 9, Some(rank(9)));
+        assert_eq!(popped(&mut tree), Some(free));
+        assert_eq!(popped(&mut tree), None);
         tree.put(full, rank(1));
         tree.put(free, rank(0));
-        assert_eq!(tree.pop(), Some(full), "branch a has fewer tasks");
+        assert_eq!(popped(&mut tree), Some(full), "branch a has fewer tasks");
     }
 
     #[test]
     fn nodes_that_failed_come_last() {
-        let mut tree = Tree::new();
-        tree.add(
+        let mut tree = Tree::default();
+        add(
+            &mut tree,
             &[],
             0,
             Some(
@@ -244,18 +281,18 @@ mod tests {
                 .rank(Strategy::Spread),
             ),
         );
-        let busy = tree.add(&[], 3, Some(rank(3)));
-        assert_eq!(tree.pop(), Some(busy));
+        let busy = add(&mut tree, &[], 3, Some(rank(3)));
+        assert_eq!(popped(&mut tree), Some(busy));
     }
 
     #[test]
     fn what_is_taken_out_is_found_no_more() {
-        let mut tree = Tree::new();
-        let first = tree.add(&["a"], 0, Some(rank(0)));
-        let second = tree.add(&["b"], 0, Some(rank(1)));
+        let mut tree = Tree::default();
+        let first = add(&mut tree, &["a"], 0, Some(rank(0)));
+        let second = add(&mut tree, &["b"], 0, Some(rank(1)));
         tree.remove(first, rank(0));
-        assert_eq!(tree.pop(), Some(second));
-        assert_eq!(tree.pop(), None);
+        assert_eq!(popped(&mut tree), Some(second));
+        assert_eq!(popped(&mut tree), None);
     }
 
     #[test]

@@ -54,23 +54,25 @@ macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(u128);
+        pub struct $name(u64, u64);
 
         impl $name {
             /// An id of these 128 bits; they come from randomness or from [`Ids`].
             pub const fn from_bits(bits: u128) -> Self {
-                Self(bits)
+                // Two words, the greater first: as a u128 it would be aligned to 16 bytes, and
+                // everything that holds one padded. The halves are cut off on purpose.
+                Self((bits >> 64) as u64, bits as u64)
             }
 
             /// The 128 bits.
             pub const fn bits(self) -> u128 {
-                self.0
+                (self.0 as u128) << 64 | self.1 as u128
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                for byte in write_base36(self.0) {
+                for byte in write_base36(self.bits()) {
                     fmt::Write::write_char(f, char::from(byte))?;
                 }
                 Ok(())
@@ -87,7 +89,7 @@ macro_rules! id {
             type Err = ParseIdError;
 
             fn from_str(text: &str) -> Result<Self, ParseIdError> {
-                read_base36(text).map(Self)
+                read_base36(text).map(Self::from_bits)
             }
         }
 
@@ -96,7 +98,7 @@ macro_rules! id {
                 if serializer.is_human_readable() {
                     serializer.collect_str(self)
                 } else {
-                    serializer.serialize_bytes(&self.0.to_be_bytes())
+                    serializer.serialize_bytes(&self.bits().to_be_bytes())
                 }
             }
         }
@@ -104,9 +106,9 @@ macro_rules! id {
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 if deserializer.is_human_readable() {
-                    deserializer.deserialize_str(IdText).map(Self)
+                    deserializer.deserialize_str(IdText).map(Self::from_bits)
                 } else {
-                    deserializer.deserialize_bytes(IdBytes).map(Self)
+                    deserializer.deserialize_bytes(IdBytes).map(Self::from_bits)
                 }
             }
         }

@@ -5,6 +5,7 @@
 //! is what it reads again. Meaning that Docker leaves to defaults is given by accessor methods
 //! (`ServiceSpec::update_policy`, …), never by writing defaults into the stored spec.
 
+pub mod by_id;
 pub mod cluster;
 pub mod config;
 pub mod constraint;

@@ -167,6 +167,12 @@ impl TaskSpec {
             .unwrap_or_default()
     }
 
+    /// Constraints on nodes, as written.
+    pub fn constraints(&self) -> &[String] {
+        let placement = self.placement.as_ref();
+        placement.map_or(&[], |placement| &placement.constraints)
+    }
+
     /// Placement rules; none when the user gave none.
     pub fn placement(&self) -> Placement {
         self.placement.clone().unwrap_or_default()

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::network::Holder;
 use super::rejected::Rejected;
 use super::service::Endpoint;
-use super::{Network, State};
+use super::{Network, State, Task};
 use crate::spec::network::Subnet;
 use crate::spec::service::{PortConfig, Protocol, PublishMode};
 use crate::spec::{NetworkId, NetworkSpec, NodeId, ServiceId, ServiceSpec, TaskId};
@@ -43,7 +43,7 @@ impl Network {
     /// Gives an address back.
     pub(super) fn release(&mut self, address: Ipv4Addr) {
         if let Some(offset) = self.subnet.offset(address) {
-            self.held.remove(&offset);
+            self.held.remove(offset);
         }
     }
 }
@@ -273,8 +273,43 @@ impl State {
                     address,
                 });
             }
+            self.change_network(*network, |network| {
+                if network.gateway(node).is_none() {
+                    network.hold(Holder::Gateway(node));
+                }
+            });
         }
         Ok(attachments)
+    }
+
+    /// Takes back what a task held that has ended, and its node's own address where it was the
+    /// last one there and nothing else is reached through the node.
+    pub(super) fn release_addresses(&mut self, task: &Task) {
+        for attachment in &task.attachments {
+            let id = attachment.network;
+            self.change_network(id, |network| network.release(attachment.address));
+            let Some(node) = task.node else { continue };
+            let on_network = |other: &Task| other.attachments.iter().any(|it| it.network == id);
+            let others = self
+                .tasks_on(node)
+                .any(|other| other.id != task.id && !other.has_ended() && on_network(other));
+            if !others && !self.is_meshed(id) {
+                let gateway = self
+                    .networks
+                    .get(&id)
+                    .and_then(|network| network.gateway(node));
+                if let Some(address) = gateway {
+                    self.change_network(id, |network| network.release(address));
+                }
+            }
+        }
+    }
+
+    /// Whether published ports are reached through a network: then every node takes part in it.
+    fn is_meshed(&self, id: NetworkId) -> bool {
+        self.services
+            .values()
+            .any(|service| self.mesh_network(service) == Some(id))
     }
 
     /// Gives each node that takes part in a network its address there, and takes it from those
@@ -298,7 +333,7 @@ impl State {
                     .map(|(offset, _)| *offset)
                     .collect();
                 for offset in gone {
-                    network.held.remove(&offset);
+                    network.held.remove(offset);
                 }
                 for node in wanted.difference(&have) {
                     network.hold(Holder::Gateway(*node));
@@ -308,11 +343,7 @@ impl State {
     }
 
     fn participants(&self, id: NetworkId) -> BTreeSet<NodeId> {
-        let meshed = self
-            .services
-            .values()
-            .any(|service| self.mesh_network(service) == Some(id));
-        if meshed {
+        if self.is_meshed(id) {
             return self.nodes.keys().copied().collect();
         }
         self.networks

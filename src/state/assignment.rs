@@ -383,7 +383,7 @@ fn assigned_task(task: &Task, node: &Node, drained: &BTreeSet<TaskId>) -> Assign
             DesiredState::Shutdown => Want::Stopped,
             DesiredState::Remove => Want::Removed,
         },
-        attachments: task.attachments.clone(),
+        attachments: task.attachments.to_vec(),
     }
 }
 

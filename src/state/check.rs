@@ -124,9 +124,9 @@ fn indexes(state: &State, found: &mut Found) {
     };
     same(fresh.tasks == state.tasks, "tasks");
     same(fresh.drained == state.drained, "drained");
+    same(fresh.down == state.down, "down");
     same(fresh.keeping_near == state.keeping_near, "keeping_near");
     same(fresh.keeping_apart == state.keeping_apart, "keeping_apart");
-    same(fresh.usage == state.usage, "usage");
     same(fresh.service_names == state.service_names, "service_names");
     same(fresh.balanced == state.balanced, "balanced");
     same(fresh.dependents == state.dependents, "dependents");

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::cluster::{Authority, JoinTokens};
 use super::job::Job;
 use super::node::{NodeDescription, NodeState};
+use super::rare::Rare;
 use super::rejected::Rejected;
 use super::service::Rollout;
 use super::task::{ContainerStatus, Gate, Restarts, Slot, TaskState, Waiting};
@@ -230,7 +231,7 @@ pub enum Change {
     },
     SetWaiting {
         task: TaskId,
-        waiting: Option<Waiting>,
+        waiting: Option<Box<Waiting>>,
     },
     /// Forgets a task: history beyond its limit, or a stopped task that was to be removed.
     DeleteTask { task: TaskId },
@@ -238,14 +239,14 @@ pub enum Change {
     SetRollout {
         service: ServiceId,
         spec_version: u64,
-        rollout: Rollout,
+        rollout: Box<Rollout>,
     },
     /// Runs of a job that were started, ended or passed over. Skipped if they have changed since
     /// `revision`.
     SetJob {
         service: ServiceId,
         revision: u64,
-        job: Job,
+        job: Box<Job>,
     },
     /// The service's tasks are as even as they can be.
     EndRebalance { service: ServiceId },
@@ -257,22 +258,36 @@ pub enum Change {
     },
 }
 
-/// A task that the planner makes. It starts without a node unless `node` names one.
+impl Change {
+    /// The node that a task is put on.
+    pub const fn placed_on(&self) -> Option<NodeId> {
+        match self {
+            Self::Assign { node, .. } => Some(*node),
+            Self::CreateTask(new) | Self::ReplaceTask { new, .. } => new.node,
+            _ => None,
+        }
+    }
+}
+
+/// A task that the planner makes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NewTask {
     pub id: TaskId,
     pub service: ServiceId,
     pub slot: Slot,
     pub spec_version: u64,
+    /// Where it is put at once, as by `Assign`; where that cannot be done it waits for a node.
+    #[serde(default)]
+    pub node: Option<NodeId>,
     pub desired: super::task::DesiredState,
-    pub gate: Gate,
+    pub gate: Rare<Gate>,
     #[serde(default)]
     pub in_rollout: bool,
     #[serde(default)]
     pub in_move: bool,
     #[serde(default)]
     pub taken_at: Option<Timestamp>,
-    pub restarts: Restarts,
+    pub restarts: Rare<Restarts>,
 }
 
 /// What a command did.

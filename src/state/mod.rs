@@ -18,6 +18,7 @@ pub mod job;
 pub mod network;
 pub mod node;
 pub mod object;
+pub mod rare;
 pub mod rejected;
 pub mod revision;
 pub mod service;
@@ -27,6 +28,7 @@ pub mod task;
 mod tasks;
 #[cfg(test)]
 mod tests;
+pub mod text;
 mod touched;
 pub mod usage;
 
@@ -73,12 +75,12 @@ pub struct State {
     /// Indexes: rebuilt from the tables above, never stored.
     /// Nodes that are drained.
     drained: OrdSet<NodeId>,
+    /// Nodes that are down.
+    down: OrdSet<NodeId>,
     /// Services with rules that keep others away from their tasks.
     keeping_apart: OrdSet<ServiceId>,
     /// Services whose tasks are to be near to others'.
     keeping_near: OrdSet<ServiceId>,
-    /// What tasks take up of their nodes; nodes without tasks are not in it.
-    usage: OrdMap<NodeId, Usage>,
     service_names: OrdMap<String, ServiceId>,
     /// Services whose tasks are to be even over the nodes.
     balanced: OrdSet<ServiceId>,
@@ -111,7 +113,7 @@ impl State {
     }
 
     /// All nodes, by id.
-    pub fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
+    pub fn nodes(&self) -> impl ExactSizeIterator<Item = &Arc<Node>> {
         self.nodes.values()
     }
 
@@ -169,6 +171,11 @@ impl State {
             .collect()
     }
 
+    /// Whether tasks stay on a node: it is neither drained nor down.
+    pub fn is_steady(&self, node: NodeId) -> bool {
+        !self.drained.contains(&node) && !self.down.contains(&node)
+    }
+
     /// Services that wait for a node and may be waiting for a neighbour there.
     pub fn services_waiting_for_neighbours(&self) -> impl Iterator<Item = ServiceId> {
         let some = !self.keeping_near.is_empty();
@@ -186,7 +193,7 @@ impl State {
 
     /// What tasks take up of a node.
     pub fn usage(&self, node: NodeId) -> &Usage {
-        self.usage.get(&node).unwrap_or(&usage::NONE)
+        self.tasks.usage(node)
     }
 
     pub fn network(&self, id: NetworkId) -> Option<&Arc<Network>> {

@@ -1,10 +1,11 @@
 //! A node: what its operator wants of it, what it says of itself, and whether it answers.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
 use super::object::Meta;
+use crate::spec::constraint::NodeFacts;
 use crate::spec::device::Device;
 use crate::spec::generic::GenericResource;
 use crate::spec::service::Labels;
@@ -36,6 +37,26 @@ impl Node {
     /// Whether new tasks may be put on it.
     pub fn takes_tasks(&self) -> bool {
         self.status.state == NodeState::Ready && self.spec.availability == Availability::Active
+    }
+
+    /// What constraints speak of.
+    pub fn facts(&self) -> NodeFacts<'_> {
+        NodeFacts {
+            id: self.id,
+            hostname: &self.description.hostname,
+            ip: Some(self.ip()),
+            role: self.spec.role,
+            os: &self.description.os,
+            architecture: &self.description.architecture,
+            labels: &self.spec.labels,
+            engine_labels: &self.description.engine_labels,
+        }
+    }
+
+    /// The address that other nodes dial, or, where that is a name, the one for the overlay's traffic.
+    fn ip(&self) -> IpAddr {
+        let dialled: Option<SocketAddr> = self.addr.parse().ok();
+        dialled.map_or(IpAddr::V4(self.data_path_addr), |dialled| dialled.ip())
     }
 
     /// Since when it takes tasks, where it does.

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::claims::Claims;
 use super::dependency::Unmet;
 use super::object::Meta;
+use super::rare::{Rare, Usual};
 use super::stay::Stay;
+use super::text::Text;
 use super::usage::Reserved;
 use crate::spec::{NetworkId, NodeId, ServiceId, TaskId, Timestamp};
 
@@ -25,7 +27,7 @@ pub struct Task {
     pub desired: DesiredState,
     pub status: TaskStatus,
     /// Its addresses, in the order of the service's networks; given with the node.
-    pub attachments: Vec<Attachment>,
+    pub attachments: Box<[Attachment]>,
     /// What it takes up of its node; given with the node.
     #[serde(default)]
     pub reserved: Reserved,
@@ -36,7 +38,7 @@ pub struct Task {
     #[serde(default)]
     pub running_since: Option<Timestamp>,
     /// What must have happened before a prepared task may start.
-    pub gate: Gate,
+    pub gate: Rare<Gate>,
     /// Took another task's place in a step of a rollout: its slot is in flight until it runs.
     #[serde(default)]
     pub in_rollout: bool,
@@ -48,9 +50,9 @@ pub struct Task {
     #[serde(default)]
     pub taken_at: Option<Timestamp>,
     /// Earlier attempts of the same slot at the same spec.
-    pub restarts: Restarts,
+    pub restarts: Rare<Restarts>,
     /// Why it has not got further; `None` when nothing holds it.
-    pub waiting: Option<Waiting>,
+    pub waiting: Option<Box<Waiting>>,
 }
 
 impl Task {
@@ -85,7 +87,7 @@ impl Task {
     }
 
     /// Whether it is the first in its slot after a step of a rollout or a move.
-    pub const fn came_by_a_step(&self) -> bool {
+    pub fn came_by_a_step(&self) -> bool {
         self.in_move || (self.in_rollout && self.restarts.count == 0)
     }
 
@@ -189,10 +191,10 @@ pub struct TaskStatus {
     /// When the managers learnt of it; failure windows and monitor times are counted from here.
     pub applied_at: Timestamp,
     /// The step, in Docker's words: `preparing`, `started`, …
-    pub message: String,
+    pub message: Text,
     /// What went wrong; empty when nothing did.
-    pub err: String,
-    pub container: Option<ContainerStatus>,
+    pub err: Text,
+    pub container: Option<Box<ContainerStatus>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -222,6 +224,14 @@ pub struct Gate {
     pub dependencies: bool,
 }
 
+impl Usual for Gate {
+    const USUAL: &'static Self = &Self {
+        not_before: None,
+        after: None,
+        dependencies: false,
+    };
+}
+
 /// Earlier attempts of a slot at the same spec: what restart limits count.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Restarts {
@@ -231,6 +241,14 @@ pub struct Restarts {
     /// How many ended one after the other without having been well: what the delay grows with.
     #[serde(default)]
     pub streak: u64,
+}
+
+impl Usual for Restarts {
+    const USUAL: &'static Self = &Self {
+        count: 0,
+        recent: Vec::new(),
+        streak: 0,
+    };
 }
 
 /// Why a task waits. Shown by `service ps`, the API's `Status.Err` and `status`.

@@ -8,7 +8,8 @@ use std::net::Ipv4Addr;
 use super::cluster::{Authority, JoinTokens};
 use super::command::{AddNode, InitCluster, NewTask};
 use super::node::NodeDescription;
-use super::task::{DesiredState, Gate, Restarts, Slot};
+use super::rare::Rare;
+use super::task::{DesiredState, Slot};
 use super::{Command, Op, Reply, State};
 use crate::spec::network::Subnet;
 use crate::spec::service::{EndpointSpec, NetworkAttachmentConfig, PortConfig, PublishMode};
@@ -205,11 +206,12 @@ fn new_task(state: &State, id: u128, of: u128, slot: u64) -> NewTask {
         service: service(of),
         slot: Slot::Replica(slot),
         spec_version: version,
+        node: None,
         desired: DesiredState::Running,
-        gate: Gate::default(),
+        gate: Rare::default(),
         in_rollout: false,
         in_move: false,
         taken_at: None,
-        restarts: Restarts::default(),
+        restarts: Rare::default(),
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Task;
 use super::claims::{Claims, Taken};
-use super::{State, Task};
 use crate::spec::service::{Protocol, PublishMode};
 use crate::spec::{NodeId, ServiceSpec};
 
@@ -18,7 +18,7 @@ pub struct Reserved {
     pub nano_cpus: i64,
     pub memory_bytes: i64,
     /// Ports published on the node itself.
-    pub host_ports: Vec<(Protocol, u16)>,
+    pub host_ports: Box<[(Protocol, u16)]>,
 }
 
 impl Reserved {
@@ -99,8 +99,8 @@ impl Usage {
 /// A task's part in the usage of its node; none for a task that has ended or has no node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Share {
-    node: NodeId,
-    active: bool,
+    pub(super) node: NodeId,
+    pub(super) active: bool,
 }
 
 impl Share {
@@ -110,32 +110,5 @@ impl Share {
             node: task.node?,
             active: task.is_wanted(),
         })
-    }
-}
-
-impl State {
-    pub(super) fn change_usage(&mut self, task: &Task, had: Option<Share>, has: Option<Share>) {
-        if had == has {
-            return;
-        }
-        if let Some(share) = had {
-            let usage = self.usage.entry(share.node).or_default();
-            usage.remove(&task.reserved, task.claims.as_deref(), share.active);
-            if usage.present == 0 {
-                self.usage.remove(&share.node);
-            }
-        }
-        if let Some(share) = has {
-            let usage = self.usage.entry(share.node).or_default();
-            usage.add(&task.reserved, task.claims.as_deref(), share.active);
-        }
-    }
-
-    pub(super) fn rebuild_usage(&mut self) {
-        self.usage.clear();
-        let tasks: Vec<_> = self.tasks.iter().cloned().collect();
-        for task in tasks {
-            self.change_usage(&task, None, Share::of(&task));
-        }
     }
 }

@@ -18,7 +18,8 @@ use swarmr::spec::{
 use swarmr::state::cluster::{Authority, JoinTokens};
 use swarmr::state::command::{AddNode, Change, InitCluster, NewTask, NodeObservation, TaskReport};
 use swarmr::state::node::{NodeDescription, NodeState};
-use swarmr::state::task::{ContainerStatus, DesiredState, Gate, Restarts, Slot, TaskState};
+use swarmr::state::rare::Rare;
+use swarmr::state::task::{ContainerStatus, DesiredState, Slot, TaskState};
 use swarmr::state::{Command, Op, Rejected, Reply, Service, State};
 use tokio::sync::watch;
 
@@ -151,9 +152,10 @@ impl FakeControl {
                 service,
                 slot,
                 spec_version,
+                node: None,
                 desired,
-                gate: Gate::default(),
-                restarts: Restarts::default(),
+                gate: Rare::default(),
+                restarts: Rare::default(),
                 in_rollout: false,
                 in_move: false,
                 taken_at: None,

@@ -72,8 +72,8 @@ async fn a_change_is_rehearsed_and_not_made() {
         actions(&got),
         [
             "make web.1",
-            "make web.2",
             "place web.1",
+            "make web.2",
             "place web.2",
             "run web.1",
             "run web.2"

@@ -50,7 +50,7 @@ fn roll(server: &Server, change: impl FnOnce(&mut Rollout)) {
     server.control.apply(Op::Plan(vec![Change::SetRollout {
         service: service.id,
         spec_version: service.spec_version,
-        rollout,
+        rollout: Box::new(rollout),
     }]));
 }
 

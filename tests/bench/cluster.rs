@@ -18,7 +18,7 @@ use swarmr::state::command::{AddNode, InitCluster, NodeObservation, ServiceChang
 use swarmr::state::node::{NodeDescription, NodeState};
 use swarmr::state::service::RolloutState;
 use swarmr::state::task::TaskState;
-use swarmr::state::{Change, Command, Op, State};
+use swarmr::state::{Command, Op, State};
 
 /// How large a cluster is.
 #[derive(Debug, Clone, Copy)]
@@ -162,8 +162,10 @@ impl Cluster {
             if changes.is_empty() {
                 return placed;
             }
-            let assigned = |change: &&Change| matches!(change, Change::Assign { .. });
-            placed += changes.iter().filter(assigned).count() as u64;
+            placed += changes
+                .iter()
+                .filter(|change| change.placed_on().is_some())
+                .count() as u64;
             self.apply(Op::Plan(changes));
         }
     }

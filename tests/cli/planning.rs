@@ -26,8 +26,8 @@ async fn what_waits_and_what_would_happen_are_printed() {
         out,
         format!(
             "+0     web.1    make   nginx\n\
-             +0     web.2    make   nginx\n\
              +0     web.1    place  nginx on {node}\n\
+             +0     web.2    make   nginx\n\
              +0     web.2    place  nginx on {node}\n\
              +1     web.1    run    nginx on {node}\n\
              +1     web.2    run    nginx on {node}\n"

@@ -229,7 +229,7 @@ fn drain(node: &state::Node, state: &State) -> Drain {
 fn leaving(task: &state::Task, state: &State) -> Leaving {
     let service = state.service(task.service);
     let service = service.map_or_else(|| task.service.to_string(), |it| it.name().to_owned());
-    let (reason, blocked) = match &task.waiting {
+    let (reason, blocked) = match task.waiting.as_deref() {
         Some(Waiting::Leaving(stay)) => (stay.to_string(), stay.is_blocked()),
         Some(waiting) => (waiting.to_string(), false),
         None if task.is_wanted() => ("is about to leave".to_owned(), false),

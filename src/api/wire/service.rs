@@ -206,7 +206,10 @@ pub fn status(service: &state::Service, state: &State) -> ServiceStatus {
             .is_some_and(|node| !node.is_down());
         counts.running_tasks += u64::from(task.is_serving() && node_answers);
         counts.desired_tasks += u64::from(wanted && (task.node.is_none() || node_answers));
-        counts.crash_looping += u64::from(matches!(task.waiting, Some(Waiting::CrashLoop(_))));
+        counts.crash_looping += u64::from(matches!(
+            task.waiting.as_deref(),
+            Some(Waiting::CrashLoop(_))
+        ));
     }
     if let Some(replicas) = service.spec.replicas() {
         counts.desired_tasks = replicas;

@@ -180,12 +180,12 @@ fn status(task: &state::Task, state: &State) -> TaskStatus {
     let status = &task.status;
     let err = match &task.waiting {
         Some(waiting) if status.err.is_empty() => waiting.to_string(),
-        _ => status.err.clone(),
+        _ => status.err.to_string(),
     };
     TaskStatus {
         timestamp: status.at,
         state: status.state,
-        message: status.message.clone(),
+        message: status.message.to_string(),
         err,
         container_status: status.container.as_ref().map(|container| ContainerStatus {
             container_id: container.id.clone(),

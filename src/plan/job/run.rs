@@ -247,7 +247,7 @@ fn end(desk: &Desk<'_>, slots: &[Slot]) -> End {
         },
         completed: count(Standing::Done),
         failed: given_up,
-        err: failed.map_or_else(String::new, |task| task.status.err.clone()),
+        err: failed.map_or_else(String::new, |task| task.status.err.to_string()),
         exit_code: failed
             .filter(|task| task.has_failed())
             .and_then(|task| task.status.container.as_ref())

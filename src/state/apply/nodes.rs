@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Applied, check_version, not_found};
+use crate::spec::constraint::Constraint;
 use crate::spec::{Availability, Mode, Nanos, NodeId, NodeSpec, Role, ServiceId, Timestamp};
 use crate::state::command::{AddNode, NodeObservation, Reply};
 use crate::state::node::{NodeState, NodeStatus, RaftMember};
@@ -40,11 +41,8 @@ impl State {
             drain_deadline: None,
             availability_since: at,
         };
-        if node.is_drained() {
-            self.drained.insert(node.id);
-        }
         self.nodes.insert(add.id, Arc::new(node));
-        self.nodes_changed(index, &[add.id]);
+        self.nodes_changed(index, &[(add.id, None)]);
         Ok(Reply::Written { version: index })
     }
 
@@ -68,6 +66,7 @@ impl State {
                 name: node.description.hostname.clone(),
             });
         }
+        let before = node.clone();
         let node = Arc::make_mut(node);
         if node.spec.availability != spec.availability {
             node.availability_since = at;
@@ -80,12 +79,7 @@ impl State {
             Availability::Active | Availability::Pause => None,
         };
         node.meta.write(index, at);
-        if node.is_drained() {
-            self.drained.insert(id);
-        } else {
-            self.drained.remove(&id);
-        }
-        self.nodes_changed(index, &[id]);
+        self.nodes_changed(index, &[(id, Some(before))]);
         Ok(Reply::Written { version: index })
     }
 
@@ -120,13 +114,12 @@ impl State {
             self.change_task(index, at, task, |task| {
                 task.status.state = TaskState::Orphaned;
                 task.status.applied_at = at;
-                task.status.message = "node removed".to_owned();
+                task.status.message = "node removed".into();
                 task.desired = task.desired.max(DesiredState::Shutdown);
             });
         }
-        self.nodes.remove(&id);
-        self.drained.remove(&id);
-        self.nodes_changed(index, &[id]);
+        let before = self.nodes.remove(&id);
+        self.nodes_changed(index, &[(id, before)]);
         Ok(Reply::Done)
     }
 
@@ -141,6 +134,7 @@ impl State {
             let Some(node) = self.nodes.get_mut(&observation.node) else {
                 continue;
             };
+            seen.push((observation.node, Some(node.clone())));
             let node = Arc::make_mut(node);
             if let Some((state, message)) = observation.state {
                 let since = if node.status.state == state {
@@ -161,7 +155,6 @@ impl State {
                 node.addr = addr;
             }
             node.meta.write(index, at);
-            seen.push(observation.node);
         }
         self.nodes_changed(index, &seen);
         Ok(Reply::Done)
@@ -186,16 +179,19 @@ impl State {
     }
 
     /// Lets those services look again to which a change of nodes can matter: they have tasks
-    /// there, or some that wait for a node or are to leave one, or want one on every node.
-    fn nodes_changed(&mut self, index: u64, nodes: &[NodeId]) {
+    /// there, or some that wait for a node or are to leave one, or want one on every node. `nodes`
+    /// are those that changed, with what they were before.
+    fn nodes_changed(&mut self, index: u64, nodes: &[(NodeId, Option<Arc<Node>>)]) {
+        for (node, _) in nodes {
+            self.index_node(*node);
+        }
         let networks = self.mesh_networks();
         self.settle_gateways(&networks);
         let on_every_node =
             |service: &Service| matches!(service.spec.mode, Mode::Global(_) | Mode::GlobalJob(_));
         let concerned: BTreeSet<ServiceId> = nodes
             .iter()
-            .flat_map(|node| self.tasks_on(*node))
-            .map(|task| task.service)
+            .flat_map(|(node, before)| self.concerned_on(*node, before.as_deref()))
             .chain(self.services_waiting_for_nodes())
             .chain(self.services_leaving_nodes())
             .chain(self.balanced.iter().copied())
@@ -209,6 +205,54 @@ impl State {
         for service in concerned {
             self.touched.service(service, index);
         }
+        for (node, _) in nodes {
+            self.touched.node(*node, index);
+        }
         self.touched.everything(index);
+    }
+
+    /// The services with tasks on a node that has changed, but for those to which it is the same:
+    /// where only labels differ, those that ask for none of these.
+    fn concerned_on(&self, id: NodeId, before: Option<&Node>) -> BTreeSet<ServiceId> {
+        let here: BTreeSet<ServiceId> = self.tasks_on(id).map(|task| task.service).collect();
+        let (Some(before), Some(after)) = (before, self.nodes.get(&id)) else {
+            return here;
+        };
+        let mut relabelled = before.clone();
+        relabelled.meta = after.meta;
+        relabelled.spec.labels.clone_from(&after.spec.labels);
+        if relabelled != **after {
+            return here;
+        }
+        let suits_both_or_none = |constraint: &String| {
+            let constraint: Result<Constraint, _> = constraint.parse();
+            constraint.is_ok_and(|it| it.holds(&before.facts()) == it.holds(&after.facts()))
+        };
+        let concerned = |id: &ServiceId| {
+            self.services.get(id).is_none_or(|service| {
+                let mut specs = service.specs.values();
+                !specs.all(|spec| {
+                    spec.task_template
+                        .constraints()
+                        .iter()
+                        .all(suits_both_or_none)
+                })
+            })
+        };
+        here.into_iter().filter(concerned).collect()
+    }
+
+    /// Files a node by whether its tasks may stay.
+    pub(super) fn index_node(&mut self, id: NodeId) {
+        let node = self.nodes.get(&id);
+        let drained = node.is_some_and(|node| node.is_drained());
+        let down = node.is_some_and(|node| node.is_down());
+        for (set, is_in) in [(&mut self.drained, drained), (&mut self.down, down)] {
+            if is_in {
+                set.insert(id);
+            } else {
+                set.remove(&id);
+            }
+        }
     }
 }

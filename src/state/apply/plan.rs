@@ -6,20 +6,22 @@ use std::sync::Arc;
 
 use imbl::OrdSet;
 
-use crate::spec::{NetworkId, NodeId, ServiceId, ServiceSpec, TaskId, Timestamp};
+use crate::spec::{NetworkId, NodeId, ServiceId, TaskId, Timestamp};
 use crate::state::claims::{Ask, Claims};
 use crate::state::command::{Change, NewTask, Reply};
 use crate::state::object::Meta;
 use crate::state::service::{Rollout, RolloutState};
-use crate::state::task::{DesiredState, TaskState, TaskStatus, Waiting};
+use crate::state::task::{Attachment, DesiredState, TaskState, TaskStatus, Waiting};
+use crate::state::text::Text;
 use crate::state::usage::{Reserved, Share};
-use crate::state::{State, Task};
+use crate::state::{Service, State, Task};
 
 impl State {
     pub(super) fn apply_plan(&mut self, index: u64, at: Timestamp, changes: Vec<Change>) -> Reply {
         let (mut taken, mut skipped) = (0, 0);
+        let mut outfit = None;
         for change in changes {
-            if self.apply_change(index, at, change) {
+            if self.apply_change(index, at, change, &mut outfit) {
                 taken += 1;
             } else {
                 skipped += 1;
@@ -29,21 +31,39 @@ impl State {
     }
 
     /// Whether the change was taken.
-    fn apply_change(&mut self, index: u64, at: Timestamp, change: Change) -> bool {
+    fn apply_change(
+        &mut self,
+        index: u64,
+        at: Timestamp,
+        change: Change,
+        outfit: &mut Option<Outfit>,
+    ) -> bool {
+        match &change {
+            Change::CreateTask(new) | Change::ReplaceTask { new, .. } => {
+                self.fit_out(outfit, new.service, new.spec_version);
+            }
+            Change::Assign { task, .. } => {
+                if let Some(task) = self.tasks.get(*task) {
+                    self.fit_out(outfit, task.service, task.spec_version);
+                }
+            }
+            // What it is made of may change.
+            _ => *outfit = None,
+        }
         match change {
-            Change::CreateTask(new) => self.create_task(index, at, new),
+            Change::CreateTask(new) => self.create_task(index, at, new, outfit.as_ref()),
             Change::ReplaceTask {
                 old,
                 old_desired,
                 new,
             } => {
                 self.tasks.get(old).is_some()
-                    && self.create_task(index, at, new)
+                    && self.create_task(index, at, new, outfit.as_ref())
                     && self.change_task(index, at, old, |task| {
                         task.desired = task.desired.max(old_desired)
                     })
             }
-            Change::Assign { task, node } => self.assign(index, at, task, node),
+            Change::Assign { task, node } => self.assign(index, at, task, node, outfit.as_ref()),
             Change::SetDesired { task, desired } => self.change_task(index, at, task, |task| {
                 task.desired = task.desired.max(desired)
             }),
@@ -57,8 +77,8 @@ impl State {
                     task.status.state = state;
                     task.status.at = at;
                     task.status.applied_at = at;
-                    task.status.message = message;
-                    task.status.err = err;
+                    task.status.message = message.into();
+                    task.status.err = err.into();
                 }
             }),
             Change::SetWaiting { task, waiting } => {
@@ -69,12 +89,12 @@ impl State {
                 service,
                 spec_version,
                 rollout,
-            } => self.set_rollout(index, at, service, spec_version, rollout),
+            } => self.set_rollout(index, at, service, spec_version, *rollout),
             Change::SetJob {
                 service,
                 revision,
                 job,
-            } => self.set_job(index, at, service, revision, job),
+            } => self.set_job(index, at, service, revision, *job),
             Change::EndRebalance { service } => {
                 self.set_rebalance(index, at, service, false).is_ok()
             }
@@ -92,79 +112,104 @@ impl State {
         }
     }
 
-    fn create_task(&mut self, index: u64, at: Timestamp, new: NewTask) -> bool {
-        let known = self.services.get(&new.service).is_some_and(|service| {
-            let run_is_over = new.slot.run().is_some_and(|run| {
-                let job = service.job.as_ref();
-                job.is_none_or(|job| !job.is_live(run))
-            });
-            service.specs.contains_key(&new.spec_version) && !run_is_over
+    /// Works out what tasks of a service's spec get, unless that is known.
+    fn fit_out(&self, outfit: &mut Option<Outfit>, service: ServiceId, spec_version: u64) {
+        let known = outfit.as_ref().is_some_and(|outfit| {
+            (outfit.service.id, outfit.spec_version) == (service, spec_version)
+        });
+        if known {
+            return;
+        }
+        *outfit = self.services.get(&service).and_then(|service| {
+            let spec = service.specs.get(&spec_version)?;
+            Some(Outfit {
+                service: service.clone(),
+                spec_version,
+                reserved: Reserved::of(spec),
+                networks: self.networks_of(spec),
+                asks: !Ask::of(spec).is_empty(),
+            })
+        });
+    }
+
+    fn create_task(
+        &mut self,
+        index: u64,
+        at: Timestamp,
+        new: NewTask,
+        outfit: Option<&Outfit>,
+    ) -> bool {
+        let Some(outfit) = outfit else {
+            return false;
+        };
+        let run_is_over = new.slot.run().is_some_and(|run| {
+            let job = outfit.service.job.as_ref();
+            job.is_none_or(|job| !job.is_live(run))
         });
         let wanted = new.desired <= DesiredState::Running;
-        if !known || !wanted || self.tasks.get(new.id).is_some() {
+        if run_is_over || !wanted || !self.tasks.claim(new.id, new.service) {
             return false;
         }
-        let task = Task::new(new, Meta::new(index, at));
+        let node = new.node;
+        let mut task = Task::new(new, Meta::new(index, at));
+        if let Some(node) = node
+            && let Ok(given) = self.give(task.id, node, outfit)
+        {
+            put_on(&mut task, at, given);
+        }
         self.touched.service(task.service, index);
+        if let Some(node) = task.node {
+            self.touched.load(node, index);
+        }
         self.tasks.insert(Arc::new(task));
         true
     }
 
-    fn assign(&mut self, index: u64, at: Timestamp, id: TaskId, node: NodeId) -> bool {
-        let takes = self.nodes.get(&node).is_some_and(|node| node.takes_tasks());
-        let Some(task) = self
-            .tasks
-            .get(id)
-            .filter(|task| task.is_unplaced() && takes)
-        else {
-            return false;
-        };
-        let Some(spec) = self
-            .services
-            .get(&task.service)
-            .and_then(|service| service.specs.get(&task.spec_version))
-        else {
-            return false;
-        };
-        let (networks, reserved) = (self.networks_of(spec), Reserved::of(spec));
-        let Some(claims) = self.claims_on(node, spec) else {
+    fn assign(
+        &mut self,
+        index: u64,
+        at: Timestamp,
+        id: TaskId,
+        node: NodeId,
+        outfit: Option<&Outfit>,
+    ) -> bool {
+        let task = self.tasks.get(id).filter(|task| task.is_unplaced());
+        let (Some(task), Some(outfit)) = (task, outfit) else {
             return false;
         };
         let had = task.waiting.clone();
-        let attachments = match self.allocate_task(id, node, &networks) {
-            Ok(attachments) => attachments,
-            Err(network) => {
-                let waiting = Some(Waiting::AddressesExhausted(network));
-                return had != waiting
-                    && self.change_task(index, at, id, |task| task.waiting = waiting);
+        match self.give(id, node, outfit) {
+            Ok(given) => self.change_task(index, at, id, |task| put_on(task, at, given)),
+            Err(Refused::AddressesExhausted(network)) => {
+                let waiting = Some(Box::new(Waiting::AddressesExhausted(network)));
+                had != waiting && self.change_task(index, at, id, |task| task.waiting = waiting)
             }
-        };
-        self.change_task(index, at, id, |task| {
-            task.node = Some(node);
-            task.attachments = attachments;
-            task.reserved = reserved;
-            task.claims = claims;
-            task.waiting = None;
-            task.status.state = TaskState::Assigned;
-            task.status.at = at;
-            task.status.applied_at = at;
-            task.status.message = "scheduler assigned task to node".to_owned();
-        });
-        self.settle_gateways(&networks.into_iter().collect());
-        true
+            Err(Refused::NoRoom) => false,
+        }
     }
 
-    /// What a task of that spec is given on a node; `None` where there is not enough left.
-    fn claims_on(&self, node: NodeId, spec: &ServiceSpec) -> Option<Option<Box<Claims>>> {
-        let ask = Ask::of(spec);
-        if ask.is_empty() {
-            return Some(None);
-        }
-        let node = self.nodes.get(&node)?;
-        let claims = ask
-            .claim(&node.description, &self.usage(node.id).taken)
-            .ok()?;
-        Some(Some(Box::new(claims)))
+    /// What a task gets on a node, which it holds from now on.
+    fn give(&mut self, id: TaskId, node: NodeId, outfit: &Outfit) -> Result<Given, Refused> {
+        let on = self.nodes.get(&node).filter(|node| node.takes_tasks());
+        let on = on.ok_or(Refused::NoRoom)?;
+        let spec = outfit.service.specs.get(&outfit.spec_version);
+        let claims = match spec.filter(|_| outfit.asks) {
+            Some(spec) => {
+                let claims = Ask::of(spec).claim(&on.description, &self.usage(node).taken);
+                Some(Box::new(claims.map_err(|_| Refused::NoRoom)?))
+            }
+            None => None,
+        };
+        let attachments = self
+            .allocate_task(id, node, &outfit.networks)
+            .map_err(Refused::AddressesExhausted)?
+            .into();
+        Ok(Given {
+            node,
+            attachments,
+            reserved: outfit.reserved.clone(),
+            claims,
+        })
     }
 
     /// A rollback that cannot be done (its networks are gone, its ports taken) leaves the update
@@ -224,46 +269,41 @@ impl State {
         change: impl FnOnce(&mut Task),
     ) -> bool {
         let changed = self.tasks.change(id, |task| {
-            let before = (task.has_ended(), Share::of(task));
+            let had_ended = task.has_ended();
             change(task);
             settle(task, at);
             task.meta.write(index, at);
-            before
+            task.has_ended() && !had_ended
         });
-        let Some(((had_ended, had), task)) = changed else {
+        let Some(changed) = changed else {
             return false;
         };
-        let has = Share::of(task);
-        self.touched.service(task.service, index);
-        let ends = task.has_ended() && !had_ended;
-        if ends || had != has {
-            let task = task.clone();
-            self.change_usage(&task, had, has);
-            if ends {
-                self.release_task(index, &task);
-            }
+        self.touched.service(changed.task.service, index);
+        if changed.had != changed.has
+            && let Some(share) = changed.has.or(changed.had)
+        {
+            // A task never changes its node.
+            self.touched.load(share.node, index);
+        }
+        if changed.result {
+            let task = changed.task.clone();
+            self.release_task(index, &task);
         }
         true
     }
 
     /// Gives back what a task held, and lets those look again who wait for room.
     fn release_task(&mut self, index: u64, task: &Task) {
-        for attachment in &task.attachments {
-            self.change_network(attachment.network, |network| {
-                network.release(attachment.address)
-            });
-        }
-        let networks: BTreeSet<NetworkId> = task
-            .attachments
-            .iter()
-            .map(|attachment| attachment.network)
-            .collect();
-        self.settle_gateways(&networks);
+        self.release_addresses(task);
         self.touch_waiting(index);
     }
 
     /// Lets the services look again that have tasks without a node, or on one that they are to leave.
     pub(in crate::state) fn touch_waiting(&mut self, index: u64) {
+        // Who comes to wait by the same command is touched by that.
+        if !self.touched.begins_to_tell(index) {
+            return;
+        }
         let waiting: Vec<ServiceId> = self
             .services_waiting_for_nodes()
             .chain(self.services_leaving_nodes())
@@ -278,8 +318,10 @@ impl State {
         let Some(task) = self.tasks.remove(id) else {
             return false;
         };
+        if let Some(share) = Share::of(&task) {
+            self.touched.load(share.node, index);
+        }
         if !task.has_ended() {
-            self.change_usage(&task, Share::of(&task), None);
             self.release_task(index, &task);
         }
         if let Some(service) = self.services.get(&task.service) {
@@ -303,12 +345,11 @@ impl State {
     pub(in crate::state) fn rebuild_indexes(&mut self) {
         let index = self.index;
         self.tasks = self.tasks.iter().cloned().collect();
-        self.drained = self
-            .nodes
-            .values()
-            .filter(|node| node.is_drained())
-            .map(|node| node.id)
-            .collect();
+        (self.drained, self.down) = (OrdSet::new(), OrdSet::new());
+        let nodes: Vec<NodeId> = self.nodes.keys().copied().collect();
+        for node in nodes {
+            self.index_node(node);
+        }
         self.keeping_near = self
             .services
             .values()
@@ -321,7 +362,6 @@ impl State {
             .filter(|service| service.keeps_apart())
             .map(|service| service.id)
             .collect();
-        self.rebuild_usage();
         self.service_names = self
             .services
             .values()
@@ -354,7 +394,48 @@ impl State {
             self.touched.service(service, index);
         }
         self.touched.everything(index);
+        self.touched.begin(index);
     }
+}
+
+/// What tasks of one spec of a service get: the same for all that a plan makes.
+#[derive(Debug)]
+struct Outfit {
+    service: Arc<Service>,
+    spec_version: u64,
+    reserved: Reserved,
+    networks: Vec<NetworkId>,
+    /// Whether they ask for generic resources or devices.
+    asks: bool,
+}
+
+/// What one task got with its node.
+#[derive(Debug)]
+struct Given {
+    node: NodeId,
+    attachments: Box<[Attachment]>,
+    reserved: Reserved,
+    claims: Option<Box<Claims>>,
+}
+
+/// Why a task is not put on a node.
+#[derive(Debug)]
+enum Refused {
+    /// The node takes no tasks, or has not what this one asks for.
+    NoRoom,
+    AddressesExhausted(NetworkId),
+}
+
+fn put_on(task: &mut Task, at: Timestamp, given: Given) {
+    task.node = Some(given.node);
+    task.attachments = given.attachments;
+    task.reserved = given.reserved;
+    task.claims = given.claims;
+    task.waiting = None;
+    task.status.state = TaskState::Assigned;
+    task.status.at = at;
+    task.status.applied_at = at;
+    task.status.message = "scheduler assigned task to node".into();
 }
 
 /// What follows for a task from what it has become.
@@ -364,7 +445,7 @@ fn settle(task: &mut Task, at: Timestamp) {
         task.status.state = TaskState::Shutdown;
         task.status.at = at;
         task.status.applied_at = at;
-        task.status.message = "shut down before it was placed".to_owned();
+        task.status.message = "shut down before it was placed".into();
     }
     if !task.is_wanted() || task.has_ended() {
         task.waiting = None;
@@ -387,11 +468,11 @@ impl Task {
                 state: TaskState::Pending,
                 at,
                 applied_at: at,
-                message: "pending task scheduling".to_owned(),
-                err: String::new(),
+                message: "pending task scheduling".into(),
+                err: Text::default(),
                 container: None,
             },
-            attachments: Vec::new(),
+            attachments: Box::default(),
             reserved: Reserved::default(),
             claims: None,
             running_since: None,

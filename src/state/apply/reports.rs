@@ -28,7 +28,7 @@ impl State {
 }
 
 fn differs(task: &Task, report: &TaskReport) -> bool {
-    task.status.container != report.container
+    task.status.container.as_deref() != report.container.as_ref()
         || task.status.err != report.err
         || task.status.message != report.message
 }
@@ -42,7 +42,9 @@ fn take_report(task: &mut Task, at: Timestamp, report: TaskReport) {
     }
     task.status.state = report.state;
     task.status.at = report.at;
-    task.status.message = report.message;
-    task.status.err = report.err;
-    task.status.container = report.container.or_else(|| task.status.container.take());
+    task.status.message = report.message.into();
+    task.status.err = report.err.into();
+    if let Some(container) = report.container {
+        task.status.container = Some(Box::new(container));
+    }
 }

@@ -99,6 +99,7 @@ fn some_task(state: &State, dice: [u8; 6]) -> NewTask {
     }
     new.desired = desired(want);
     new.gate.after = (gate % 2 == 0).then(|| task(few(gate, 24)));
+    new.node = (gate % 3 == 1).then(|| node(few(gate, 5)));
     new
 }
 
@@ -130,7 +131,7 @@ fn some_change(state: &State, kind: u8, dice: [u8; 6]) -> Change {
         },
         7 => Change::SetWaiting {
             task: one,
-            waiting: (b % 2 == 0).then(|| Waiting::Predecessor(task(few(c, 24)))),
+            waiting: (b % 2 == 0).then(|| Box::new(Waiting::Predecessor(task(few(c, 24))))),
         },
         8 => Change::DeleteTask { task: one },
         _ if b % 2 == 0 => Change::RollBack {
@@ -141,7 +142,7 @@ fn some_change(state: &State, kind: u8, dice: [u8; 6]) -> Change {
         _ => Change::SetRollout {
             service: of,
             spec_version: version(current, c),
-            rollout: Rollout {
+            rollout: Box::new(Rollout {
                 slots: 1,
                 hold: (a % 2 == 0).then_some(Hold::Promotion),
                 ..Rollout::started(
@@ -150,7 +151,7 @@ fn some_change(state: &State, kind: u8, dice: [u8; 6]) -> Change {
                     Timestamp(0),
                     "update in progress",
                 )
-            },
+            }),
         },
     }
 }
