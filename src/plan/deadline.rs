@@ -58,6 +58,12 @@ fn lacks(desk: &Desk<'_>, task: &Task) -> String {
     if let Some(waiting) = &task.waiting {
         return waiting.to_string();
     }
+    let err = &task.status.err;
+    // Its node knows better.
+    if !err.is_empty() && (TaskState::Preparing..=TaskState::Starting).contains(&task.status.state)
+    {
+        return err.to_string();
+    }
     let has_check = desk
         .spec_of(task)
         .task_template
@@ -72,10 +78,10 @@ fn lacks(desk: &Desk<'_>, task: &Task) -> String {
         TaskState::Starting if has_check => "its health check has not passed",
         _ => "it has not come up",
     };
-    let detail = if task.status.err.is_empty() {
+    let detail = if err.is_empty() {
         String::new()
     } else {
-        format!(" ({})", task.status.err)
+        format!(" ({err})")
     };
     format!("{what}{detail}")
 }

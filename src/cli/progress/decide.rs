@@ -387,7 +387,13 @@ fn position(state: &str) -> u64 {
 
 /// Waits that belong to every update and end by themselves.
 fn is_ordinary_wait(reason: &str) -> bool {
-    reason.starts_with("waiting for task") || reason.starts_with("restart delay")
+    [
+        "waiting for task",
+        "waiting for its health check",
+        "restart delay",
+    ]
+    .iter()
+    .any(|ordinary| reason.starts_with(ordinary))
 }
 
 fn position_of_running() -> u64 {
