@@ -10,13 +10,14 @@ use super::web::{app_network, fewest, serve};
 use super::{Rule, show};
 use crate::real::{all_answered, published};
 
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 10] = [
     ("steps: promote, pause, resume", steps),
     ("steps go on by themselves after their time", timed_steps),
     ("steps outlive the leader", leader_lost),
     ("parallelism bounds what is down", parallelism),
     ("health checks gate each step", health),
     ("a deadline for what can be placed nowhere", deadline),
+    ("a deadline for what is never ready", never_ready),
     ("a broken update pauses", pauses),
     ("history, and a return to a revision", history),
     ("plan and --dry-run change nothing", rehearsals),
@@ -187,6 +188,29 @@ fn deadline(stage: &Stage) -> Result<String> {
     let window = all_answered(&probe)?;
     Ok(format!(
         "exit 8, the 3 old containers stay; {message:?}; {} requests, 0 failed",
+        window.sent
+    ))
+}
+
+fn never_ready(stage: &Stage) -> Result<String> {
+    let probe = serve(stage, 2, "--update-order start-first")?;
+    let before = stage.ids("web")?;
+    let failed = stage.tried(
+        "service update --quiet --image web:2 --health-cmd 'exit 1' --health-interval 200ms \
+         --health-retries 1000 --health-start-period 60s --update-progress-deadline 2s web",
+    )?;
+    ensure!(failed.code == Some(8), "{failed}");
+    let message = stage.update_is("web", "paused")?;
+    let reason = "did not run within 2s: waiting for its health check to pass";
+    ensure!(message.contains(reason), "{message}");
+    rests(stage, (2, 1))?;
+    stage.swarmr("service rollback --quiet web")?;
+    stage.all_of_image("web", IMAGE_WEB_1, 2)?;
+    ensure!(stage.ids("web")? == before, "the old ones were stopped");
+    let window = all_answered(&probe)?;
+    ensure!(window.versions.len() == 1, "{:?}", window.versions);
+    Ok(format!(
+        "exit 8 with 2+1, {reason:?}; rolled back to the same two; {} requests, 0 failed",
         window.sent
     ))
 }
