@@ -31,8 +31,8 @@ pub struct Agenda {
     /// Services to look at in the next pass in any case: changes were proposed for them that may
     /// get lost, or the last pass had enough before their turn.
     unsettled: BTreeSet<ServiceId>,
-    /// Tasks were placed since the leader last came to rest: for those that still wait for a node
-    /// the reason may be another one by now.
+    /// Tasks were placed or told to stop since the leader last came to rest: for those that still
+    /// wait for a node the reason may be another one by now.
     placed: bool,
     /// Changes of nodes up to this log index are known to all services that were looked at;
     settled: Option<u64>,
@@ -125,7 +125,14 @@ impl Agenda {
             };
             changes.extend(look.changes);
         }
-        self.placed |= changes.iter().any(|change| change.placed_on().is_some());
+        let tells = |change: &Change| {
+            let stops = matches!(
+                change,
+                Change::SetDesired { .. } | Change::ReplaceTask { .. }
+            );
+            stops || change.placed_on().is_some()
+        };
+        self.placed |= changes.iter().any(tells);
         changes
     }
 

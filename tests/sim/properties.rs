@@ -738,11 +738,9 @@ fn even(world: &World, service: ServiceId) {
     );
 }
 
-/// Found by the histories: a service that waits for a neighbour is looked at as soon as there is
-/// one, and not only once the leader rests.
-#[test]
-fn a_neighbour_is_seen_at_once() {
-    let plain = Shape {
+/// A global service that asks for nothing.
+fn plain() -> Shape {
+    Shape {
         global: true,
         replicas: 0,
         job: None,
@@ -769,35 +767,71 @@ fn a_neighbour_is_seen_at_once() {
         deadline_s: 0,
         steps: "",
         max_delay_s: 0,
-    };
+    }
+}
+
+/// Lets these things happen to two nodes; all must come to rest.
+fn happen_on_two_nodes(events: &[Event]) {
     let mut world = World::new(0);
     world.agents.jitter(0);
     world.add_node(&equipped("n2"));
+    for event in events {
+        world.happen(event, |_| {});
+    }
+    world.heal();
+    world.advance(Nanos::from_secs(200), |_| {});
+    comes_to_rest(&world);
+}
+
+/// Found by the histories: a service that waits for a neighbour is looked at as soon as there is
+/// one, and not only once the leader rests.
+#[test]
+fn a_neighbour_is_seen_at_once() {
     let first = Shape {
         cpus: 3,
         gpus: 1,
-        ..plain.clone()
+        ..plain()
     };
     let second = Shape {
         cpus: 3,
         labelled: true,
-        ..plain.clone()
+        ..plain()
     };
     let third = Shape {
         near: "required",
-        ..plain
+        ..plain()
     };
-    for event in [
+    happen_on_two_nodes(&[
         Event::Create(first),
         Event::Advance(6),
         Event::Create(second),
         Event::Create(third),
         Event::NodeDown(2),
         Event::LabelNode(0, false),
-    ] {
-        world.happen(&event, |_| {});
-    }
-    world.heal();
-    world.advance(Nanos::from_secs(200), |_| {});
-    comes_to_rest(&world);
+    ]);
+}
+
+/// Found by the histories: what a task waits for is another thing once its neighbour is told to go.
+#[test]
+fn a_neighbour_that_goes_is_missed_at_once() {
+    let labelled = Shape {
+        host_port: true,
+        labelled: true,
+        ..plain()
+    };
+    let near = Shape {
+        global: false,
+        replicas: 1,
+        cpus: 3,
+        near: "required",
+        ..plain()
+    };
+    happen_on_two_nodes(&[
+        Event::Create(labelled),
+        Event::Advance(6),
+        Event::Create(near),
+        Event::LabelNode(0, false),
+        Event::Update(1, 2),
+        Event::Update(2, 2),
+    ]);
 }
