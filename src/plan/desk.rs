@@ -9,7 +9,6 @@ use super::kinship::Kinship;
 use super::roster::Roster;
 use super::wait::Wait;
 use super::{Look, board::Board, rollout};
-use crate::spec::by_id::ById;
 use crate::spec::id::Ids;
 use crate::spec::policy::RestartCondition;
 use crate::spec::{
@@ -39,8 +38,6 @@ pub(super) struct Desk<'a> {
     roster: Roster<'a>,
     /// Slots of which more is to be said than that their one task runs as it should.
     restless: BTreeSet<Slot>,
-    /// Which change makes a task that the look makes.
-    births: ById<TaskId, usize>,
     /// What tasks of each spec version ask for.
     demands: BTreeMap<u64, Arc<Demand<'a>>>,
     /// How each spec version that tasks carry relates to the wanted one.
@@ -79,7 +76,6 @@ impl<'a> Desk<'a> {
             ids: ids(state, id),
             roster: Roster::of(state.tasks_of(id)),
             restless: BTreeSet::new(),
-            births: ById::default(),
             demands: BTreeMap::new(),
             kinships,
             holds: BTreeMap::new(),
@@ -112,12 +108,15 @@ impl<'a> Desk<'a> {
 
     /// Those of the slots that something may have to be decided for.
     pub(super) fn restless(&self, slots: &[Slot]) -> Vec<Slot> {
+        if self.restless.is_empty() {
+            return Vec::new();
+        }
         let restless = |slot: &&Slot| self.is_restless(**slot);
         slots.iter().filter(restless).copied().collect()
     }
 
     pub(super) fn is_restless(&self, slot: Slot) -> bool {
-        self.restless.contains(&slot) || self.roster.has_made_in(slot)
+        self.restless.contains(&slot)
     }
 
     /// All slots that have tasks of any kind.
@@ -269,6 +268,12 @@ impl<'a> Desk<'a> {
         });
     }
 
+    /// Makes room for that many tasks that are about to be made.
+    pub(super) fn reserve(&mut self, more: usize) {
+        self.roster.reserve(more);
+        self.changes.reserve(more);
+    }
+
     /// A task for a slot that has none.
     /// While none of the service's tasks was ever started, it waits for what the service depends on.
     pub(super) fn create(&mut self, slot: Slot, spec_version: u64, gate: Gate) {
@@ -349,8 +354,8 @@ impl<'a> Desk<'a> {
         task.claims = claims;
         board.take(node, task, &demand.networks);
         // What is claimed by name is given in the order in which it was decided.
-        let birth = self.births.get(&id).filter(|_| demand.ask.is_empty());
-        match birth.and_then(|place| self.changes.get_mut(*place)) {
+        let birth = self.roster.birth(id).filter(|_| demand.ask.is_empty());
+        match birth.and_then(|birth| self.changes.get_mut(birth)) {
             Some(Change::CreateTask(new) | Change::ReplaceTask { new, .. }) => {
                 new.node = Some(node);
             }
@@ -409,6 +414,9 @@ impl<'a> Desk<'a> {
     /// Writes down what tasks wait for, where that has changed.
     pub(super) fn say_what_tasks_wait_for(&mut self) {
         for task in self.roster.tasks() {
+            if task.waiting.is_none() && self.holds.is_empty() {
+                continue;
+            }
             let waiting = self.holds.remove(&task.id);
             if task.is_wanted() && !task.has_ended() && task.waiting.as_deref() != waiting.as_ref()
             {
@@ -471,9 +479,13 @@ impl<'a> Desk<'a> {
             restarts: successor.restarts,
         };
         let meta = Meta::new(self.state.index(), self.now);
-        self.roster.add(Task::new(new.clone(), meta));
+        // There is nothing more to decide for a task of the wanted spec in a slot of its own.
+        if new.spec_version != self.service.spec_version || self.roster.has_slot(slot) {
+            self.restless.insert(slot);
+        }
         // It is made by the change that comes next.
-        self.births.insert(new.id, self.changes.len());
+        let birth = self.changes.len();
+        self.roster.add(Task::new(new.clone(), meta), birth);
         new
     }
 

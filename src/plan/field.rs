@@ -98,6 +98,7 @@ impl<'a> Field<'a> {
     pub(super) fn close(mut self, board: &mut Board<'_>) {
         for (leaf, tasks) in &self.counted {
             self.view.count(*leaf, -tasks);
+            self.view.clear_aside(*leaf);
         }
         self.view.settle(&mut self.moved, board);
         board.views().give_back(self.view);
@@ -119,7 +120,7 @@ impl<'a> Field<'a> {
             };
             match self.judge(board, node, true) {
                 Err(_) => {}
-                Ok(found) if found > rank => self.view.set_rank(candidate, Some(found)),
+                Ok(found) if found > rank => self.put_back(candidate, found),
                 Ok(_) => match board.exhausted_for(networks, node.id) {
                     // Addresses only get fewer, so this node is out for all the group's tasks.
                     Some(network) => self.exhausted = Some(network),
@@ -146,18 +147,31 @@ impl<'a> Field<'a> {
         let leaf = self.view.leaf(candidate);
         *self.counted.entry(leaf).or_default() += 1;
         self.view.count(leaf, 1);
-        if self.neighbours.change() {
-            self.neighbours.placed(node);
-            for other in 0..self.view.len() {
-                let told = |other: &Arc<Node>| self.neighbours.tells_on(node, other);
-                let concerned =
-                    self.view.has_rank(other) && self.view.node(other).is_some_and(told);
-                if concerned {
-                    self.judge_anew(board, other);
-                }
+        if !self.neighbours.change() {
+            if let Ok(rank) = self.judge(board, node, true) {
+                self.put_back(candidate, rank);
+            }
+            return;
+        }
+        self.neighbours.placed(node);
+        for other in 0..self.view.len() {
+            let told = |other: &Arc<Node>| self.neighbours.tells_on(node, other);
+            if self.view.has_rank(other) && self.view.node(other).is_some_and(told) {
+                self.judge_anew(board, other);
             }
         }
         self.judge_anew(board, candidate);
+    }
+
+    /// Puts a candidate back that was taken out, no better than it was.
+    fn put_back(&mut self, candidate: Candidate, rank: Rank) {
+        if self.neighbours.change() {
+            // It may become better by what is placed next.
+            return self.view.set_rank(candidate, Some(rank));
+        }
+        // Its leaf is cleared when the view is given back.
+        self.counted.entry(self.view.leaf(candidate)).or_default();
+        self.view.put_aside(candidate, rank);
     }
 
     fn judge_anew(&mut self, board: &Board<'_>, candidate: Candidate) {

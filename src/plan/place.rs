@@ -236,11 +236,13 @@ pub(super) fn levels(spec: &ServiceSpec) -> Vec<Topology<'_>> {
 }
 
 /// What of a node's CPUs and memory is left to reserve, each in parts of ten thousand.
-fn free_share(node: &Node, usage: &Usage) -> i64 {
-    const WHOLE: i64 = 10_000;
+fn free_share(node: &Node, usage: &Usage) -> i32 {
+    const WHOLE: i32 = 10_000;
     let share = |has: i64, used: i64| {
         let left = has.saturating_sub(used).max(0);
-        left.saturating_mul(WHOLE).checked_div(has).unwrap_or(WHOLE)
+        let share = left.saturating_mul(i64::from(WHOLE)).checked_div(has);
+        let share = share.and_then(|share| i32::try_from(share).ok());
+        share.unwrap_or(WHOLE)
     };
     let has = &node.description;
     share(has.nano_cpus, usage.nano_cpus) + share(has.memory_bytes, usage.memory_bytes)

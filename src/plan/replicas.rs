@@ -47,6 +47,7 @@ fn add(desk: &mut Desk<'_>, held: &[Slot], missing: u64) -> Vec<Slot> {
         .take(usize::try_from(missing.min(SLOTS_AT_ONCE)).unwrap_or(0))
         .collect();
     let version = desk.newcomer_version();
+    desk.reserve(free.len());
     for slot in &free {
         let given_up = desk
             .in_slot(*slot)

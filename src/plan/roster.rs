@@ -3,7 +3,6 @@
 //! Tasks that the look does not change are borrowed from the state, and what is derived from them
 //! is kept in arrays: a service of many thousands is looked at again with each of its steps.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::spec::by_id::ById;
@@ -22,8 +21,11 @@ pub(super) struct Roster<'a> {
     /// Slots that have tasks of the state, and where those are in `by_slot`.
     slots: Vec<Group>,
     by_slot: Vec<usize>,
-    /// The tasks that the look has made, which are the newest of their slots.
-    made_in: BTreeMap<Slot, Vec<usize>>,
+    /// The tasks that the look has made, which are the newest of their slots: where the first is,
+    /// and the others.
+    made_in: ById<Slot, (usize, Vec<usize>)>,
+    /// The slots of those.
+    made_slots: Vec<Slot>,
 }
 
 #[derive(Debug)]
@@ -34,6 +36,8 @@ struct Entry<'a> {
     ours: Option<Arc<Task>>,
     /// Forgotten by the look.
     gone: bool,
+    /// Which of the look's changes makes it.
+    birth: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -55,10 +59,13 @@ impl<'a> Roster<'a> {
                 known: Some(task),
                 ours: None,
                 gone: false,
+                birth: None,
             });
         }
         // Of the same age, the one with the lesser id comes first.
-        ages.sort_unstable();
+        if !put_in_order(&mut ages) {
+            ages.sort_unstable();
+        }
         roster.by_slot.reserve(ages.len());
         for (slot, _, place) in ages {
             roster.by_slot.push(place);
@@ -79,8 +86,8 @@ impl<'a> Roster<'a> {
     pub(super) fn slots(&self) -> Vec<Slot> {
         let mut slots: Vec<Slot> = self.slots.iter().map(|group| group.slot).collect();
         let known = slots.len();
-        let made = self.made_in.keys();
-        slots.extend(made.filter(|slot| self.group(**slot).is_none()));
+        let made = self.made_slots.iter().copied();
+        slots.extend(made.filter(|slot| self.group(*slot).is_none()));
         if slots.len() > known {
             slots.sort_unstable();
         }
@@ -98,9 +105,14 @@ impl<'a> Roster<'a> {
         })
     }
 
-    /// Whether the look has made a task in a slot.
-    pub(super) fn has_made_in(&self, slot: Slot) -> bool {
-        !self.made_in.is_empty() && self.made_in.contains_key(&slot)
+    /// Whether a slot has, or had, any task.
+    pub(super) fn has_slot(&self, slot: Slot) -> bool {
+        self.group(slot).is_some() || self.made_in.contains(&slot)
+    }
+
+    /// Which of the look's changes makes a task, if one does.
+    pub(super) fn birth(&self, id: TaskId) -> Option<usize> {
+        self.entries.get(self.place(id)?)?.birth
     }
 
     pub(super) fn tasks(&self) -> impl Iterator<Item = &Arc<Task>> {
@@ -123,15 +135,11 @@ impl<'a> Roster<'a> {
         let known = self
             .group(slot)
             .map(|group| &self.by_slot[group.begin..group.end]);
-        let made = if self.made_in.is_empty() {
-            None
-        } else {
-            self.made_in.get(&slot)
-        };
+        let made = self.made_in.get(&slot).into_iter();
         known
             .into_iter()
             .flatten()
-            .chain(made.into_iter().flatten())
+            .chain(made.flat_map(|(first, others)| std::iter::once(first).chain(others)))
             .filter_map(|place| self.entries[*place].task())
     }
 
@@ -145,15 +153,33 @@ impl<'a> Roster<'a> {
         entry.ours.as_mut().map(Arc::make_mut)
     }
 
-    /// A task that the look makes: the newest of its slot.
-    pub(super) fn add(&mut self, task: Task) {
+    /// Makes room for that many tasks that the look is about to make.
+    pub(super) fn reserve(&mut self, more: usize) {
+        self.entries.reserve(more);
+        self.made.reserve(more);
+        self.made_in.reserve(more);
+        self.made_slots.reserve(more);
+    }
+
+    /// A task that the look makes by the change of that number: the newest of its slot.
+    pub(super) fn add(&mut self, task: Task, birth: usize) {
         let place = self.entries.len();
         self.made.insert(task.id, place);
-        self.made_in.entry(task.slot).or_default().push(place);
+        let mut is_first = false;
+        let made = self.made_in.get_or_insert_with(task.slot, || {
+            is_first = true;
+            (place, Vec::new())
+        });
+        if is_first {
+            self.made_slots.push(task.slot);
+        } else {
+            made.1.push(place);
+        }
         self.entries.push(Entry {
             known: None,
             ours: Some(Arc::new(task)),
             gone: false,
+            birth: Some(birth),
         });
     }
 
@@ -180,5 +206,66 @@ impl Entry<'_> {
     fn task(&self) -> Option<&Arc<Task>> {
         let task = self.ours.as_ref().or(self.known);
         task.filter(|_| !self.gone)
+    }
+}
+
+/// Puts tasks in the order of their slots without comparing each with many: where slots are
+/// numbered, and the numbers are no greater than is usual. Whether that could be done.
+fn put_in_order(ages: &mut Vec<(Slot, Timestamp, usize)>) -> bool {
+    let most = ages.len() * 2 + 16;
+    let number = |slot: Slot| match slot {
+        Slot::Replica(number) => usize::try_from(number).ok().filter(|number| *number < most),
+        _ => None,
+    };
+    // How many tasks there are before those of each number.
+    let mut begins = vec![0; most + 1];
+    for (slot, ..) in ages.iter() {
+        let Some(number) = number(*slot) else {
+            return false;
+        };
+        begins[number + 1] += 1;
+    }
+    for place in 1..begins.len() {
+        begins[place] += begins[place - 1];
+    }
+    let mut ordered = ages.clone();
+    for age in ages.drain(..) {
+        // All have a number, as was seen above.
+        if let Some(begin) = number(age.0).and_then(|number| begins.get_mut(number)) {
+            ordered[*begin] = age;
+            *begin += 1;
+        }
+    }
+    for of_slot in ordered.chunk_by_mut(|one, other| one.0 == other.0) {
+        of_slot.sort_unstable();
+    }
+    *ages = ordered;
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_lie_by_slot_and_age() {
+        let rows: [&[(u64, i64)]; 4] = [
+            &[],
+            &[(2, 5), (1, 9), (2, 3), (1, 1), (0, 4)],
+            &[(3, 1), (2, 1), (1, 1)],
+            &[(1_000_000, 1), (2, 1)],
+        ];
+        for (row, fast) in rows.into_iter().zip([true, true, true, false]) {
+            let given = row.iter().enumerate();
+            let mut ages: Vec<_> = given
+                .map(|(place, (slot, at))| (Slot::Replica(*slot), Timestamp(*at), place))
+                .collect();
+            let mut sorted = ages.clone();
+            sorted.sort();
+            assert_eq!(put_in_order(&mut ages), fast);
+            assert!(!fast || ages == sorted, "{ages:?}");
+        }
+        let mut mixed = vec![(Slot::Completion { run: 1, number: 0 }, Timestamp(0), 0)];
+        assert!(!put_in_order(&mut mixed));
     }
 }

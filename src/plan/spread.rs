@@ -4,7 +4,8 @@
 //! task goes to the branch that has the fewest tasks of the service. In the leaves the nodes are
 //! kept in order. Finding and moving a node costs the logarithm of their number.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 use crate::spec::NodeId;
@@ -14,11 +15,11 @@ use crate::spec::extension::Strategy;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
     /// Recent failures of the same spec there, as far as they count.
-    failures: u64,
+    failures: u32,
     /// How little the preferred affinities like it.
-    dislike: i64,
+    dislike: i32,
     /// By the strategy.
-    keys: [i64; 3],
+    keys: [i32; 3],
 }
 
 /// What a node is ranked by.
@@ -31,16 +32,17 @@ pub(super) struct Marks {
     /// Wanted tasks of other services.
     pub(super) others: u64,
     /// Share of CPUs and memory that is left to reserve.
-    pub(super) free: i64,
+    pub(super) free: i32,
 }
 
 impl Marks {
     pub(super) fn rank(self, strategy: Strategy) -> Rank {
-        let count = |tasks: u64| i64::try_from(tasks).unwrap_or(i64::MAX);
+        // Small, for there are many and they are compared often; no node has two thousand million.
+        let count = |tasks: u64| i32::try_from(tasks).unwrap_or(i32::MAX);
         let (own, others) = (count(self.own), count(self.others));
         Rank {
-            failures: self.failures,
-            dislike: self.dislike,
+            failures: u32::try_from(self.failures).unwrap_or(u32::MAX),
+            dislike: i32::try_from(self.dislike).unwrap_or(i32::MAX),
             keys: match strategy {
                 Strategy::Spread => [own, others, -self.free],
                 // Where nothing is reserved, the node with the most tasks is the fullest.
@@ -76,6 +78,8 @@ struct Branch {
     tasks: i64,
     /// The leaf's candidates in order; empty in a fork.
     ranked: BTreeSet<(Rank, NodeId, Candidate)>,
+    /// More of them, for a while: cheaper to put in, and never taken out but in order.
+    aside: BinaryHeap<Reverse<(Rank, NodeId, Candidate)>>,
     by_label: BTreeMap<Arc<str>, usize>,
     children: Vec<Self>,
     /// The children that have candidates, those with the fewest tasks first.
@@ -86,7 +90,18 @@ struct Branch {
 
 impl Branch {
     fn has_candidates(&self) -> bool {
-        !self.ranked.is_empty() || !self.open.is_empty()
+        !self.ranked.is_empty() || !self.aside.is_empty() || !self.open.is_empty()
+    }
+
+    /// Takes the best of a leaf's candidates out.
+    fn pop(&mut self) -> Option<(Rank, NodeId, Candidate)> {
+        match (self.ranked.first(), self.aside.peek()) {
+            (Some(ranked), Some(Reverse(aside))) if aside < ranked => {
+                self.aside.pop().map(|Reverse(key)| key)
+            }
+            (None, Some(_)) => self.aside.pop().map(|Reverse(key)| key),
+            _ => self.ranked.pop_first(),
+        }
     }
 
     /// The key of a child among those that are open.
@@ -131,7 +146,7 @@ impl Tree {
     /// Takes the best candidate out.
     pub(super) fn pop(&mut self) -> Option<(Candidate, Rank)> {
         fn pop(branch: &mut Branch) -> Option<(Candidate, Rank)> {
-            if let Some((rank, _, candidate)) = branch.ranked.pop_first() {
+            if let Some((rank, _, candidate)) = branch.pop() {
                 return Some((candidate, rank));
             }
             let child = branch.open.first()?.2;
@@ -147,6 +162,33 @@ impl Tree {
     /// Puts a candidate in, or back in.
     pub(super) fn put(&mut self, candidate: Candidate, rank: Rank) {
         let (node, leaf) = self.places[candidate];
+        let branch = self.open(leaf);
+        branch.ranked.insert((rank, node, candidate));
+    }
+
+    /// The same until `clear_aside`; before that it comes out by being popped only.
+    pub(super) fn put_aside(&mut self, candidate: Candidate, rank: Rank) {
+        let (node, leaf) = self.places[candidate];
+        let branch = self.open(leaf);
+        branch.aside.push(Reverse((rank, node, candidate)));
+    }
+
+    /// Takes out what was put aside in a leaf.
+    pub(super) fn clear_aside(&mut self, leaf: Leaf) {
+        fn clear(branch: &mut Branch, path: &[usize]) {
+            let Some((child, rest)) = path.split_first() else {
+                return branch.aside.clear();
+            };
+            clear(&mut branch.children[*child], rest);
+            if !branch.children[*child].has_candidates() {
+                branch.open.remove(&branch.key(*child));
+            }
+        }
+        clear(&mut self.root, &self.leaves[leaf]);
+    }
+
+    /// A leaf that is to have a candidate.
+    fn open(&mut self, leaf: Leaf) -> &mut Branch {
         let mut branch = &mut self.root;
         for child in &self.leaves[leaf] {
             if !branch.children[*child].has_candidates() {
@@ -154,7 +196,7 @@ impl Tree {
             }
             branch = &mut branch.children[*child];
         }
-        branch.ranked.insert((rank, node, candidate));
+        branch
     }
 
     /// Takes a candidate of that rank out.
@@ -292,6 +334,20 @@ mod tests {
         let second = add(&mut tree, &["b"], 0, Some(rank(1)));
         tree.remove(first, rank(0));
         assert_eq!(popped(&mut tree), Some(second));
+        assert_eq!(popped(&mut tree), None);
+    }
+
+    #[test]
+    fn what_is_put_aside_comes_in_its_turn() {
+        let mut tree = Tree::default();
+        let first = add(&mut tree, &["a"], 0, None);
+        let second = add(&mut tree, &["a"], 0, Some(rank(1)));
+        let third = add(&mut tree, &["b"], 7, None);
+        tree.put_aside(first, rank(2));
+        tree.put_aside(third, rank(0));
+        assert_eq!(popped(&mut tree), Some(second));
+        assert_eq!(popped(&mut tree), Some(first));
+        tree.clear_aside(tree.leaf(third));
         assert_eq!(popped(&mut tree), None);
     }
 

@@ -101,6 +101,8 @@ pub(super) struct View {
     provisional: Vec<NodeId>,
     /// Nodes to be looked at again.
     stale: Vec<NodeId>,
+    /// Counts the times that it was brought up to date.
+    round: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -112,6 +114,8 @@ struct Entry {
     labels: Vec<String>,
     /// The rank under which it is in the tree now.
     rank: Option<Rank>,
+    /// When it was last looked at.
+    round: u64,
 }
 
 impl View {
@@ -141,9 +145,11 @@ impl View {
         self.provisional.extend(news);
         self.stale.extend(news);
         self.journal_seen = board.journal().len();
-        self.stale.sort_unstable();
-        self.stale.dedup();
+        self.round += 1;
         for node in std::mem::take(&mut self.stale) {
+            if self.is_seen(node) {
+                continue;
+            }
             match state.node(node) {
                 Some(node) => {
                     let candidate = self.admit(node, spec, needs);
@@ -152,6 +158,15 @@ impl View {
                 None => self.drop_node(node),
             }
         }
+    }
+
+    /// Whether a node was looked at in this round; from now on it was.
+    fn is_seen(&mut self, node: NodeId) -> bool {
+        let Some(candidate) = self.candidates.get(&node) else {
+            return false;
+        };
+        let round = &mut self.entries[*candidate].round;
+        std::mem::replace(round, self.round) == self.round
     }
 
     /// The candidate of a node, which is new, or is what it was, or has changed.
@@ -183,6 +198,7 @@ impl View {
             suits,
             labels,
             rank: None,
+            round: self.round,
         });
         self.candidates.insert(node.id, candidate);
         candidate
@@ -258,6 +274,16 @@ impl View {
         if let Some(rank) = rank {
             self.tree.put(candidate, rank);
         }
+    }
+
+    /// Puts a candidate that was popped back under that rank, until the view is given back.
+    pub(super) fn put_aside(&mut self, candidate: Candidate, rank: Rank) {
+        self.tree.put_aside(candidate, rank);
+    }
+
+    /// Takes out what was put aside in a leaf.
+    pub(super) fn clear_aside(&mut self, leaf: Leaf) {
+        self.tree.clear_aside(leaf);
     }
 
     /// Counts tasks of the service on nodes of a leaf, or takes them off.

@@ -31,6 +31,11 @@ impl<K: Eq + Hash, V> ById<K, V> {
         self.0.entry(id).or_insert_with(new)
     }
 
+    /// Makes room for that many more.
+    pub fn reserve(&mut self, more: usize) {
+        self.0.reserve(more);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
