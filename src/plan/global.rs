@@ -36,6 +36,10 @@ pub(super) fn settle(desk: &mut Desk<'_>) -> Vec<Slot> {
             restart::fill(desk, slot, version);
         }
         if node.is_draining(now) {
+            if restart::is_vacant(desk, slot) {
+                // It has none there to stay, and whether others stay is nothing to it.
+                continue;
+            }
             stay_till_last(desk, slot, node);
         }
         slots.push(slot);

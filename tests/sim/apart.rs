@@ -4,21 +4,22 @@ use swarmr::plan::Plan;
 use swarmr::spec::extension::Strength;
 use swarmr::state::{Change, Command, Op, Service, State, Task};
 
-/// Follows a plan change by change: where a task is put there is none that it, or that one, keeps
-/// apart from.
+/// Where a plan puts a task there is none in the end that it, or that one, keeps apart from. In the
+/// end: a task is made with its node, and who leaves that for its sake may be told later in the plan.
 pub(super) fn keeps_apart(state: &State, plan: &Plan) {
     if state.services_keeping_apart().next().is_none() {
         return;
     }
     let mut state = state.clone();
-    for change in &plan.changes {
-        let op = Op::Plan(vec![change.clone()]);
-        let at = state.clock();
-        state.apply(state.index() + 1, Command { at, op });
-        let Change::Assign { task, .. } = change else {
-            continue;
-        };
-        let task = state.task(*task).expect("the task");
+    let at = state.clock();
+    let op = Op::Plan(plan.changes.clone());
+    state.apply(state.index() + 1, Command { at, op });
+    let placed = plan.changes.iter().filter_map(|change| match change {
+        Change::Assign { task, .. } => Some(*task),
+        Change::CreateTask(new) | Change::ReplaceTask { new, .. } => Some(new.id),
+        _ => None,
+    });
+    for task in placed.filter_map(|task| state.task(task)) {
         let Some(node) = task.node else { continue };
         for other in state.tasks_on(node) {
             let counts = other.id != task.id && other.is_wanted() && !other.has_ended();

@@ -414,6 +414,57 @@ mod any_history_keeps_the_rules {
     }
 }
 
+/// A drained node's vacant slot of a global service was a slot of its update's steps, for as long as
+/// tasks of others were on the node.
+#[test]
+fn a_vacant_slot_on_a_drained_node_is_none() {
+    let plain = Shape {
+        global: false,
+        job: None,
+        replicas: 3,
+        start_first: true,
+        parallelism: 0,
+        delay_s: 0,
+        on_failure: "pause",
+        ratio: "0",
+        condition: "any",
+        attempts: 0,
+        restart_delay_s: 0,
+        cpus: 0,
+        max_per_node: 0,
+        spread: false,
+        generic: 0,
+        gpus: 0,
+        host_port: false,
+        binpack: false,
+        apart: true,
+        labelled: false,
+        near: "",
+        deadline_s: 0,
+        steps: "",
+        max_delay_s: 0,
+        rebalance: false,
+        depends: None,
+    };
+    let global = Shape {
+        global: true,
+        replicas: 0,
+        start_first: false,
+        apart: false,
+        steps: "1,60%",
+        ..plain.clone()
+    };
+    let events = [
+        Event::Drain(0, 2),
+        Event::Update(0, 1),
+        Event::Create(global),
+        Event::RemoveService(2),
+        Event::Update(0, 2),
+        Event::Advance(1),
+    ];
+    any_history(9_021_170_723_579_250_079, 2, plain, events.to_vec());
+}
+
 proptest! {
     #![proptest_config(rounds(150))]
 
