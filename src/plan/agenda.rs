@@ -114,7 +114,9 @@ impl Agenda {
         while changes.len() < ENOUGH
             && let Some(service) = due.pop_first()
         {
-            board.begin_look(self.unseen.remove(&service));
+            let changed_at = state.service(service).map(|service| service.meta.version);
+            let changed = changed_at.is_none_or(|at| at > self.settled.unwrap_or(0));
+            board.begin_look(self.unseen.remove(&service) || changed);
             let look = look(state, service, now, board);
             if !look.changes.is_empty() {
                 self.unsettled.insert(service);

@@ -24,8 +24,8 @@ pub(super) struct Board<'a> {
     journal: Vec<NodeId>,
     /// Nodes that have changed since all services were looked at; `None` if that is not known.
     changed: Option<BTreeSet<NodeId>>,
-    /// The service that is being looked at was not looked at before.
-    first_look: bool,
+    /// The service that is being looked at is another than when it was looked at last, or was never.
+    is_new: bool,
 }
 
 impl<'a> Board<'a> {
@@ -42,7 +42,7 @@ impl<'a> Board<'a> {
         views.begin_pass();
         Self {
             changed,
-            first_look: false,
+            is_new: false,
             state,
             views,
             journal: Vec::new(),
@@ -53,15 +53,15 @@ impl<'a> Board<'a> {
         }
     }
 
-    /// Whether a node may be another than when the services with tasks on it were looked at.
+    /// Whether what a node is to the service may be another thing than when that was looked at last.
     pub(super) fn may_have_changed(&self, node: NodeId) -> bool {
-        let changed = self.changed.as_ref().filter(|_| !self.first_look);
+        let changed = self.changed.as_ref().filter(|_| !self.is_new);
         changed.is_none_or(|changed| changed.contains(&node))
     }
 
-    /// Another service is looked at.
-    pub(super) const fn begin_look(&mut self, first: bool) {
-        self.first_look = first;
+    /// Another service is looked at; `is_new` where it was not before, or has changed since.
+    pub(super) const fn begin_look(&mut self, is_new: bool) {
+        self.is_new = is_new;
     }
 
     pub(super) fn into_views(self) -> Views {

@@ -414,55 +414,89 @@ mod any_history_keeps_the_rules {
     }
 }
 
-/// A drained node's vacant slot of a global service was a slot of its update's steps, for as long as
-/// tasks of others were on the node.
-#[test]
-fn a_vacant_slot_on_a_drained_node_is_none() {
-    let plain = Shape {
-        global: false,
-        job: None,
-        replicas: 3,
-        start_first: true,
-        parallelism: 0,
-        delay_s: 0,
-        on_failure: "pause",
-        ratio: "0",
-        condition: "any",
-        attempts: 0,
-        restart_delay_s: 0,
-        cpus: 0,
-        max_per_node: 0,
-        spread: false,
-        generic: 0,
-        gpus: 0,
-        host_port: false,
-        binpack: false,
-        apart: true,
-        labelled: false,
-        near: "",
-        deadline_s: 0,
-        steps: "",
-        max_delay_s: 0,
-        rebalance: false,
-        depends: None,
-    };
-    let global = Shape {
-        global: true,
-        replicas: 0,
-        start_first: false,
-        apart: false,
-        steps: "1,60%",
-        ..plain.clone()
-    };
-    let events = [
-        Event::Drain(0, 2),
-        Event::Update(0, 1),
-        Event::Create(global),
-        Event::RemoveService(2),
-        Event::Update(0, 2),
-        Event::Advance(1),
-    ];
-    any_history(9_021_170_723_579_250_079, 2, plain, events.to_vec());
+/// Histories that once found something.
+mod found {
+    use super::super::history::JobShape;
+    use super::*;
+
+    /// A service that asks for nothing.
+    fn plain(replicas: u64) -> Shape {
+        Shape {
+            global: false,
+            job: None,
+            replicas,
+            start_first: false,
+            parallelism: 0,
+            delay_s: 0,
+            on_failure: "pause",
+            ratio: "0",
+            condition: "any",
+            attempts: 0,
+            restart_delay_s: 0,
+            cpus: 0,
+            max_per_node: 0,
+            spread: false,
+            generic: 0,
+            gpus: 0,
+            host_port: false,
+            binpack: false,
+            apart: false,
+            labelled: false,
+            near: "",
+            deadline_s: 0,
+            steps: "",
+            max_delay_s: 0,
+            rebalance: false,
+            depends: None,
+        }
+    }
+
+    /// A drained node's vacant slot of a global service was a slot of its update's steps, for as
+    /// long as tasks of others were on the node.
+    #[test]
+    fn a_vacant_slot_on_a_drained_node_is_none() {
+        let first = Shape {
+            start_first: true,
+            apart: true,
+            ..plain(3)
+        };
+        let global = Shape {
+            global: true,
+            steps: "1,60%",
+            ..plain(0)
+        };
+        let events = [
+            Event::Drain(0, 2),
+            Event::Update(0, 1),
+            Event::Create(global),
+            Event::RemoveService(2),
+            Event::Update(0, 2),
+            Event::Advance(1),
+        ];
+        any_history(9_021_170_723_579_250_079, 2, first, events.to_vec());
+    }
+
+    /// A task that the wanted spec does not ask for any more is bound to its own constraints again.
+    #[test]
+    fn a_change_of_the_spec_can_misplace_tasks() {
+        let job = JobShape {
+            concurrent: 1,
+            concurrency: Some("allow"),
+            history: 0,
+        };
+        let first = Shape {
+            job: Some(job),
+            ..plain(1)
+        };
+        let events = [
+            Event::Constrain(0, true),
+            Event::Jump(34),
+            Event::Constrain(0, false),
+            Event::LabelNode(0, false),
+            Event::Update(0, 2),
+        ];
+        any_history(0, 1, first, events.to_vec());
+    }
 }
 
 proptest! {
