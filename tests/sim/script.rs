@@ -5,6 +5,7 @@
 //! node add NAME [cpus=N] [memory=N] [arch=A] [has=ssd:3,card:a] [device=gpu:0] [plugin=Log:x] [LABEL=VALUE …]
 //!                                    (resources by number or name, devices at /dev/KIND-ID)
 //! node up|down|active|pause|drain|rm|break NAME       (a broken one fails every container)
+//! node promote|demote NAME           to a manager, to a worker
 //! node drain NAME now|LENGTH         what is left after so long is stopped
 //! node label NAME LABEL=VALUE · node cpus NAME N · node has NAME ssd:1 · node device NAME gpu:0
 //! network create NAME [SUBNET]
@@ -32,7 +33,7 @@ use std::fmt::Write as _;
 use swarmr::spec::device::Device;
 use swarmr::spec::generic::GenericResource;
 use swarmr::spec::network::{Ipam, IpamConfig};
-use swarmr::spec::{Availability, Nanos, NetworkId, NetworkSpec, NodeId};
+use swarmr::spec::{Availability, Nanos, NetworkId, NetworkSpec, NodeId, Role};
 use swarmr::state::command::{ServiceChange, Steer};
 use swarmr::state::node::NodeState;
 use swarmr::state::task::TaskState;
@@ -254,6 +255,8 @@ impl Script {
             "active" => Availability::Active,
             "pause" => Availability::Pause,
             "drain" => Availability::Drain,
+            "promote" => return self.world.set_role(node, Role::Manager),
+            "demote" => return self.world.set_role(node, Role::Worker),
             "break" => {
                 self.world.agents.break_node(node);
                 return Reply::Done;

@@ -300,6 +300,20 @@ impl World {
         })
     }
 
+    pub(super) fn set_role(&mut self, node: NodeId, role: Role) -> Reply {
+        let Some(found) = self.state.node(node) else {
+            return Reply::Done;
+        };
+        let (version, mut spec) = (found.meta.version, found.spec.clone());
+        spec.role = role;
+        self.propose(Op::UpdateNode {
+            id: node,
+            version,
+            spec,
+            drain_limit: None,
+        })
+    }
+
     pub(super) fn drain(&mut self, node: NodeId, drain_limit: Option<Nanos>) -> Reply {
         let Some(found) = self.state.node(node) else {
             return Reply::Done;
