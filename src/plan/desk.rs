@@ -84,7 +84,9 @@ impl<'a> Desk<'a> {
             wake_at: None,
         };
         let delay = rollout::policy(&desk).delay;
-        let restless = desk.roster.only().filter(|(_, only)| {
+        let limit = state.cluster().and_then(|it| it.spec.task_history_limit());
+        let most = limit.unwrap_or(usize::MAX).max(1);
+        let restless = desk.roster.only(most).filter(|(_, only)| {
             let quiet = only.is_some_and(|task| desk.is_quiet(task, delay));
             !quiet
         });
@@ -92,7 +94,7 @@ impl<'a> Desk<'a> {
         Some(desk)
     }
 
-    /// Whether there is nothing to decide for a task that is alone in its slot: it runs or is about
+    /// Whether there is nothing to decide for the one task of a slot: it runs or is about
     /// to, is what is wanted, may stay where it is, and whatever brought it there is over. `delay`
     /// is the one after each step of a rollout.
     fn is_quiet(&self, task: &Task, delay: Nanos) -> bool {

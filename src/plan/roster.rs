@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::spec::by_id::ById;
 use crate::spec::{TaskId, Timestamp};
 use crate::state::Task;
-use crate::state::task::Slot;
+use crate::state::task::{DesiredState, Slot};
 
 #[derive(Debug, Default)]
 pub(super) struct Roster<'a> {
@@ -94,14 +94,16 @@ impl<'a> Roster<'a> {
         slots
     }
 
-    /// The slots that have tasks of the state, with the task of those that have but one.
-    pub(super) fn only(&self) -> impl Iterator<Item = (Slot, Option<&Arc<Task>>)> {
-        self.slots.iter().map(|group| {
-            let only = match &self.by_slot[group.begin..group.end] {
-                [place] => self.entries[*place].task(),
-                _ => None,
-            };
-            (group.slot, only)
+    /// The slots that have tasks of the state, each with its task if all others are but history, and
+    /// no more of that than `most` tasks leave room for.
+    pub(super) fn only(&self, most: usize) -> impl Iterator<Item = (Slot, Option<&Arc<Task>>)> {
+        self.slots.iter().map(move |group| {
+            let mut tasks = self.by_slot[group.begin..group.end]
+                .iter()
+                .filter_map(|place| self.entries[*place].task())
+                .filter(|task| !(task.has_ended() && task.desired == DesiredState::Shutdown));
+            let only = tasks.next().filter(|_| group.end - group.begin <= most);
+            (group.slot, only.filter(|_| tasks.next().is_none()))
         })
     }
 
