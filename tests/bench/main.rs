@@ -29,12 +29,9 @@ fn main() {
         .and_then(|scale| scale.parse().ok())
         .unwrap_or(1);
     let mut rows = Rows::new(words.iter().any(|word| word == "--json"));
-    if wanted("place") || only.is_some_and(|only| only == "place_1m") {
-        place(
-            scale,
-            only.is_some_and(|only| only == "place_1m"),
-            &mut rows,
-        );
+    let just_placing = only.is_some_and(|only| only == "place_1m");
+    if wanted("place") || just_placing {
+        place(scale, just_placing, &mut rows);
     }
     if wanted("placement") {
         placement("placement_p99_1k", 1_000, 1, &mut rows);
@@ -45,8 +42,8 @@ fn main() {
     }
 }
 
-/// A million tasks on ten thousand nodes, then small changes to that cluster and one of twice
-/// the size.
+/// A million tasks on ten thousand nodes, then, unless that is all, small changes to that cluster and
+/// one of twice the size.
 fn place(scale: u64, just_placing: bool, rows: &mut Rows) {
     let before = memory::live_bytes();
     let size = Size {
