@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::demand::Demand;
 use super::filters::Needs;
 use super::kinship::Kinship;
 use super::roster::Roster;
@@ -11,16 +12,12 @@ use super::wait::Wait;
 use super::{Look, board::Board, rollout};
 use crate::spec::id::Ids;
 use crate::spec::policy::RestartCondition;
-use crate::spec::{
-    Nanos, NetworkId, NodeId, RestartPolicy, ServiceId, ServiceSpec, TaskId, Timestamp,
-};
-use crate::state::claims::{Ask, Claims};
+use crate::spec::{Nanos, NodeId, RestartPolicy, ServiceId, ServiceSpec, TaskId, Timestamp};
 use crate::state::command::NewTask;
 use crate::state::object::Meta;
 use crate::state::rare::Rare;
 use crate::state::service::Rollout;
 use crate::state::task::{DesiredState, Gate, Restarts, Slot, TaskState, Waiting};
-use crate::state::usage::Reserved;
 use crate::state::{Change, Job, Service, State, Task};
 
 #[derive(Debug)]
@@ -370,11 +367,7 @@ impl<'a> Desk<'a> {
         let (state, service) = (self.state, self.service);
         let demand = self.demands.entry(version).or_insert_with(|| {
             let spec = service.spec_at(version).unwrap_or(&service.spec);
-            Arc::new(Demand {
-                reserved: Reserved::of(spec),
-                networks: state.networks_of(spec),
-                ask: Ask::of(spec),
-            })
+            Arc::new(Demand::of(state, spec))
         });
         demand.clone()
     }
@@ -514,26 +507,6 @@ pub(super) struct Successor {
     /// When its slot was taken, if that was before it is made.
     pub(super) taken_at: Option<Timestamp>,
     pub(super) restarts: Rare<Restarts>,
-}
-
-/// What tasks of one spec ask of a node and of networks.
-#[derive(Debug)]
-pub(super) struct Demand<'a> {
-    reserved: Reserved,
-    pub(super) networks: Vec<NetworkId>,
-    ask: Ask<'a>,
-}
-
-impl Demand<'_> {
-    /// What the task will be given there, as the state gives it out.
-    fn claims_on(&self, state: &State, node: NodeId, board: &Board<'_>) -> Option<Box<Claims>> {
-        if self.ask.is_empty() {
-            return None;
-        }
-        let description = &state.node(node)?.description;
-        let claims = self.ask.claim(description, &board.usage(node).taken).ok()?;
-        Some(Box::new(claims))
-    }
 }
 
 /// A sequence of ids of its own for each service and state, so that what a pass decides for one

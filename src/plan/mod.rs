@@ -9,6 +9,7 @@
 mod agenda;
 mod board;
 mod deadline;
+mod demand;
 mod depends;
 mod desk;
 mod enforce;

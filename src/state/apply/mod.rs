@@ -6,6 +6,7 @@ mod configs;
 mod jobs;
 mod networks;
 mod nodes;
+mod outfit;
 mod plan;
 mod reports;
 mod rollback;
