@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::desk::{Desk, Successor};
 use super::flight;
 use crate::spec::policy::RestartCondition;
-use crate::spec::{Nanos, RestartPolicy, Timestamp};
+use crate::spec::{Nanos, RestartPolicy, TaskId, Timestamp};
 use crate::state::Task;
 use crate::state::rare::Rare;
 use crate::state::task::{DesiredState, Gate, Restarts, Slot, TaskState};
@@ -20,12 +20,14 @@ pub(super) fn repair(desk: &mut Desk<'_>, slots: &[Slot]) {
 
 fn repair_slot(desk: &mut Desk<'_>, slot: Slot) {
     let wanted = desk.wanted(slot);
+    let heir = heir(desk, &wanted);
     for task in &wanted {
         let policy = desk.restart_policy_of(task);
         let (again, successor) = if task.has_ended() {
             (allows_another(task, &policy), restarted(desk, task))
         } else if has_lost_node(desk, task) {
-            (moves(task, &policy), moved(desk, task))
+            let goes_on = heir == Some(task.id) && moves(task, &policy);
+            (goes_on, moved(desk, task))
         } else {
             continue;
         };
@@ -35,6 +37,22 @@ fn repair_slot(desk: &mut Desk<'_>, slot: Slot) {
             desk.set_desired(task.id, DesiredState::Shutdown);
         }
     }
+}
+
+/// Which of a slot's tasks that have lost their nodes goes on: the newest, or, while a rollout is
+/// paused, what was there before it.
+fn heir(desk: &Desk<'_>, wanted: &[Arc<Task>]) -> Option<TaskId> {
+    let mut lost = wanted
+        .iter()
+        .filter(|task| !task.has_ended() && has_lost_node(desk, task));
+    let newest = lost.clone().next_back()?;
+    let former = lost.find(|task| is_paused(desk) && !desk.is_clean(task));
+    Some(former.unwrap_or(newest).id)
+}
+
+fn is_paused(desk: &Desk<'_>) -> bool {
+    let rollout = desk.rollout.as_ref();
+    rollout.is_some_and(|rollout| rollout.state.is_paused())
 }
 
 /// Whether a slot has neither a task nor one that ended for good, so that a new one is due.
@@ -89,10 +107,7 @@ pub(super) fn has_lost_node(desk: &Desk<'_>, task: &Task) -> bool {
 /// Whether another task of the slot makes a successor needless: one of the wanted spec, or any if
 /// this one is not of it. While a rollout is paused, what still serves is enough.
 fn has_stand_in(desk: &Desk<'_>, wanted: &[Arc<Task>], task: &Task) -> bool {
-    let paused = desk
-        .rollout
-        .as_ref()
-        .is_some_and(|rollout| rollout.state.is_paused());
+    let paused = is_paused(desk);
     let clean = desk.is_clean(task);
     wanted
         .iter()

@@ -476,6 +476,18 @@ mod found {
         any_history(9_021_170_723_579_250_079, 2, first, events.to_vec());
     }
 
+    /// Where a slot's old and new task lost their node together, each was given a successor.
+    #[test]
+    fn of_two_that_lose_their_node_one_goes_on() {
+        let first = Shape {
+            start_first: true,
+            apart: true,
+            ..plain(1)
+        };
+        let events = [Event::Update(0, 2), Event::NodeDown(4)];
+        any_history(0, 3, first, events.to_vec());
+    }
+
     /// A task that the wanted spec does not ask for any more is bound to its own constraints again.
     #[test]
     fn a_change_of_the_spec_can_misplace_tasks() {
