@@ -22,16 +22,14 @@ fn repair_slot(desk: &mut Desk<'_>, slot: Slot) {
     let wanted = desk.wanted(slot);
     let heir = heir(desk, &wanted);
     for task in &wanted {
-        let policy = desk.restart_policy_of(task);
-        let (again, successor) = if task.has_ended() {
-            (allows_another(task, &policy), restarted(desk, task))
+        let successor = if task.has_ended() {
+            restarted(desk, task)
         } else if has_lost_node(desk, task) {
-            let goes_on = heir == Some(task.id) && moves(task, &policy);
-            (goes_on, moved(desk, task))
+            moved(desk, task)
         } else {
             continue;
         };
-        if again && !has_stand_in(desk, &wanted, task) {
+        if heir == Some(task.id) && !has_stand_in(desk, &wanted, task) {
             desk.replace(task, DesiredState::Shutdown, successor);
         } else {
             desk.set_desired(task.id, DesiredState::Shutdown);
@@ -39,14 +37,19 @@ fn repair_slot(desk: &mut Desk<'_>, slot: Slot) {
     }
 }
 
-/// Which of a slot's tasks that have lost their nodes goes on: the newest, or, while a rollout is
-/// paused, what was there before it.
+/// Which of a slot's tasks that have ended or lost their nodes has a successor: of those whose policy
+/// allows it the newest, or, while a rollout is paused, what was there before it.
 fn heir(desk: &Desk<'_>, wanted: &[Arc<Task>]) -> Option<TaskId> {
-    let mut lost = wanted
-        .iter()
-        .filter(|task| !task.has_ended() && has_lost_node(desk, task));
-    let newest = lost.clone().next_back()?;
-    let former = lost.find(|task| is_paused(desk) && !desk.is_clean(task));
+    let mut due = wanted.iter().filter(|task| {
+        let policy = desk.restart_policy_of(task);
+        if task.has_ended() {
+            allows_another(task, &policy)
+        } else {
+            has_lost_node(desk, task) && moves(task, &policy)
+        }
+    });
+    let newest = due.clone().next_back()?;
+    let former = due.find(|task| is_paused(desk) && !desk.is_clean(task));
     Some(former.unwrap_or(newest).id)
 }
 

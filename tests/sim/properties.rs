@@ -488,6 +488,24 @@ mod found {
         any_history(0, 3, first, events.to_vec());
     }
 
+    /// The same where both had failed before anybody could look.
+    #[test]
+    fn of_two_that_have_failed_one_goes_on() {
+        let first = Shape {
+            start_first: true,
+            apart: true,
+            ..plain(1)
+        };
+        let events = [
+            Event::Update(0, 4),
+            Event::Behave(4, Image::Missing),
+            Event::Fail(0),
+            Event::CrashHalfway(0),
+            Event::Fail(0),
+        ];
+        any_history(0, 1, first, events.to_vec());
+    }
+
     /// A task that the wanted spec does not ask for any more is bound to its own constraints again.
     #[test]
     fn a_change_of_the_spec_can_misplace_tasks() {
