@@ -34,9 +34,10 @@ pub struct Agenda {
     /// Tasks were placed or told to stop since the leader last came to rest: for those that still
     /// wait for a node the reason may be another one by now.
     placed: bool,
-    /// Changes of nodes up to this log index are known to all services that were looked at;
+    /// Up to this log index, what changes of nodes lead to has been written down for all services
+    /// but those in `unseen`.
     settled: Option<u64>,
-    /// the others, since this leader leads.
+    /// Services that this leader has not found at rest yet.
     unseen: BTreeSet<ServiceId>,
     /// Nodes ranked for placement, kept so that a pass costs what has changed on them.
     views: Views,
@@ -85,7 +86,8 @@ impl Agenda {
             changes = self.look_at(&mut due, state, now, &mut board);
         }
         self.views = board.into_views();
-        if due.is_empty() {
+        // What was decided may get lost, and is decided again only by who still knows of the change.
+        if due.is_empty() && changes.is_empty() {
             self.settled = Some(state.index());
         }
         self.unsettled.extend(due);
@@ -116,9 +118,11 @@ impl Agenda {
         {
             let changed_at = state.service(service).map(|service| service.meta.version);
             let changed = changed_at.is_none_or(|at| at > self.settled.unwrap_or(0));
-            board.begin_look(self.unseen.remove(&service) || changed);
+            board.begin_look(self.unseen.contains(&service) || changed);
             let look = look(state, service, now, board);
-            if !look.changes.is_empty() {
+            if look.changes.is_empty() {
+                self.unseen.remove(&service);
+            } else {
                 self.unsettled.insert(service);
             }
             match look.wake_at {

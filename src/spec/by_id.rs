@@ -35,18 +35,6 @@ impl<K: Eq + Hash, V> ById<K, V> {
     pub fn reserve(&mut self, more: usize) {
         self.0.reserve(more);
     }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub fn clear(&mut self) {
-        self.0.clear();
-    }
 }
 
 impl<K, V> Default for ById<K, V> {
@@ -98,7 +86,6 @@ mod tests {
         for id in ids() {
             table.insert(id, id.bits());
         }
-        assert_eq!(table.len(), 199, "zero is there once");
         for id in ids() {
             assert_eq!(table.get(&id), Some(&id.bits()));
             assert!(table.contains(&id));

@@ -419,38 +419,6 @@ mod found {
     use super::super::history::JobShape;
     use super::*;
 
-    /// A service that asks for nothing.
-    fn plain(replicas: u64) -> Shape {
-        Shape {
-            global: false,
-            job: None,
-            replicas,
-            start_first: false,
-            parallelism: 0,
-            delay_s: 0,
-            on_failure: "pause",
-            ratio: "0",
-            condition: "any",
-            attempts: 0,
-            restart_delay_s: 0,
-            cpus: 0,
-            max_per_node: 0,
-            spread: false,
-            generic: 0,
-            gpus: 0,
-            host_port: false,
-            binpack: false,
-            apart: false,
-            labelled: false,
-            near: "",
-            deadline_s: 0,
-            steps: "",
-            max_delay_s: 0,
-            rebalance: false,
-            depends: None,
-        }
-    }
-
     /// A drained node's vacant slot of a global service was a slot of its update's steps, for as
     /// long as tasks of others were on the node.
     #[test]
@@ -853,14 +821,12 @@ fn even(world: &World, service: ServiceId) {
     );
 }
 
-/// A global service that asks for nothing.
-fn plain() -> Shape {
+/// A service that asks for nothing.
+fn plain(replicas: u64) -> Shape {
     Shape {
-        global: true,
-        replicas: 0,
+        global: false,
         job: None,
-        depends: None,
-        rebalance: false,
+        replicas,
         start_first: false,
         parallelism: 0,
         delay_s: 0,
@@ -882,6 +848,16 @@ fn plain() -> Shape {
         deadline_s: 0,
         steps: "",
         max_delay_s: 0,
+        rebalance: false,
+        depends: None,
+    }
+}
+
+/// A global service that asks for nothing.
+fn plain_global() -> Shape {
+    Shape {
+        global: true,
+        ..plain(0)
     }
 }
 
@@ -905,16 +881,16 @@ fn a_neighbour_is_seen_at_once() {
     let first = Shape {
         cpus: 3,
         gpus: 1,
-        ..plain()
+        ..plain_global()
     };
     let second = Shape {
         cpus: 3,
         labelled: true,
-        ..plain()
+        ..plain_global()
     };
     let third = Shape {
         near: "required",
-        ..plain()
+        ..plain_global()
     };
     happen_on_two_nodes(&[
         Event::Create(first),
@@ -932,14 +908,14 @@ fn a_neighbour_that_goes_is_missed_at_once() {
     let labelled = Shape {
         host_port: true,
         labelled: true,
-        ..plain()
+        ..plain_global()
     };
     let near = Shape {
         global: false,
         replicas: 1,
         cpus: 3,
         near: "required",
-        ..plain()
+        ..plain_global()
     };
     happen_on_two_nodes(&[
         Event::Create(labelled),

@@ -138,9 +138,16 @@ impl World {
             if let Some(observer) = &mut self.observer {
                 observer(&self.state, &plan);
             }
+            self.lose(&changes);
             self.propose(Op::Plan(changes));
         }
         panic!("the leader finds no rest: {:#?}", self.last.last());
+    }
+
+    /// A plan that gets lost on its way is made again.
+    fn lose(&mut self, changes: &[Change]) {
+        let again = self.agenda.clone().pass(&self.state, self.now).changes;
+        assert_eq!(decisions(changes), decisions(&again), "a plan is forgotten");
     }
 
     /// Looking at what changed finds what looking at everything finds. Whether there is nothing.
@@ -152,11 +159,6 @@ impl World {
         }
         self.looked = (self.state.index(), 0);
         let whole = Agenda::new_leader().pass(&self.state, self.now).changes;
-        let decisions = |changes: &[Change]| -> Vec<Change> {
-            let reason = |change: &Change| matches!(change, Change::SetWaiting { .. });
-            let all = changes.iter().filter(|change| !reason(change));
-            all.cloned().collect()
-        };
         assert_eq!(
             decisions(changes),
             decisions(&whole),
@@ -447,4 +449,10 @@ impl Machine {
             architecture: "x86_64".to_owned(),
         }
     }
+}
+
+/// What is decided, but not what is said of tasks that wait.
+fn decisions(changes: &[Change]) -> Vec<&Change> {
+    let reason = |change: &&Change| matches!(change, Change::SetWaiting { .. });
+    changes.iter().filter(|change| !reason(change)).collect()
 }
