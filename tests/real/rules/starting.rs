@@ -33,7 +33,7 @@ const CHECK: &str = "--health-cmd '[ -e /tmp/well ]' --health-interval 200ms \
 fn tasks_start_end_and_start_again() {
     let stage = Stage::new().unwrap();
     app_network(&stage).unwrap();
-    show(&stage, &RULES);
+    show(stage, &RULES);
 }
 
 /// None of a service's containers may have been started, however far they are prepared.
@@ -182,8 +182,12 @@ fn inits(stage: &Stage) -> Result<String> {
     })?;
     stage.exec(&init, ": >/tmp/go")?;
     let own = only(stage, "app")?;
-    let log = stage.exec(&own, "cat /data/log")?;
-    ensure!(log == "one\ntwo\nmain", "it says {log:?}");
+    // A container runs before its command has written anything.
+    let log = stage.until("all three have written", || {
+        let log = stage.exec(&own, "cat /data/log")?;
+        ensure!(log == "one\ntwo\nmain", "it says {log:?}");
+        Ok(log)
+    })?;
     Ok(format!(
         "{} alone, {}; then {log:?} in the volume of all three",
         init.name,
