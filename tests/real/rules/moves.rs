@@ -6,14 +6,15 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use testhosts::eventually;
 
-use super::stage::Stage;
+use super::stage::{Container, Stage};
 use super::web::{app_network, fewest, serve};
 use super::{Rule, jobs, show};
 use crate::real::all_answered;
 
-const RULES: [Rule; 4] = [
+const RULES: [Rule; 5] = [
     ("a drain is a rolling move, stop-first", stop_first),
     ("a drain is a rolling move, start-first", start_first),
+    ("a global service's task leaves last", global_last),
     ("pause, activate, rebalance", rebalance),
     ("a drain that has no other place", blocked),
 ];
@@ -34,7 +35,7 @@ fn jobs_end_and_nodes_are_emptied_and_filled_again() {
     let stage = Stage::of_two().unwrap();
     app_network(&stage).unwrap();
     let all = [&BEGIN[..], &jobs::RULES, &RULES, &END].concat();
-    show(&stage, &all);
+    show(stage, &all);
 }
 
 /// Drains h2 of some of the six tasks of web, and says what was seen.
@@ -66,6 +67,42 @@ fn stop_first(stage: &Stage) -> Result<String> {
 
 fn start_first(stage: &Stage) -> Result<String> {
     drained(stage, "--update-order start-first", 6)
+}
+
+/// What serves on a node may need what is on every node, such as an agent for its logs.
+fn global_last(stage: &Stage) -> Result<String> {
+    stage.create("agent", "--mode global tools:latest")?;
+    stage.spread("agent", [1, 1, 1])?;
+    let probe = serve(stage, 6, "--update-order start-first --update-delay 1s")?;
+    let before = stage.spread("web", [2, 2, 2])?;
+    let on_h2 = |service: &str| -> Result<Vec<Container>> {
+        let mut running = stage.running(service)?;
+        running.retain(|container| container.host == 1);
+        Ok(running)
+    };
+    let (agent, web) = (on_h2("agent")?, on_h2("web")?);
+    stage.swarmr("node drain --wait --timeout 60s --quiet h2")?;
+    let agents = stage.spread("agent", [1, 0, 1])?;
+    let after = stage.spread("web", [3, 0, 3])?;
+    let (_, agent_end) = stage.lifetime(&agent[0])?;
+    let mut ends = Vec::new();
+    for container in &web {
+        let (_, end) = stage.lifetime(container)?;
+        ensure!(
+            agent_end > end,
+            "agent ended at {agent_end}, {} at {end}",
+            container.name
+        );
+        ends.push(end[11..23].to_owned());
+    }
+    ends.sort();
+    let window = all_answered(&probe)?;
+    Ok(format!(
+        "web {before:?} to {after:?}: on h2 its two ended at {ends:?}, agent at {:?}, now {agents:?}; \
+         {} requests, 0 failed",
+        &agent_end[11..23],
+        window.sent
+    ))
 }
 
 fn rebalance(stage: &Stage) -> Result<String> {

@@ -6,15 +6,20 @@ use testhosts::{Host, IMAGE_WEB_2};
 use super::stage::Stage;
 use super::{Rule, resources, show};
 
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 12] = [
     ("a constraint, also once a label changes", constraint),
     ("global: a task on each node that takes tasks", global),
     ("spread over zones, then over their nodes", zones),
+    ("spread over zones, in each over rows", nested),
     ("a limit of tasks per node", limit),
     ("start-first under a limit per node", start_first),
     ("binpack fills a node up", binpack),
     ("affinity by host name", affinity),
     ("anti-affinity by zone", anti_affinity),
+    (
+        "affinity and anti-affinity that are only preferred",
+        preferred,
+    ),
     ("a node where it fails is left alone", faulty_node),
     ("what explain advises lets it run", advice),
 ];
@@ -23,7 +28,7 @@ const RULES: [Rule; 10] = [
 fn tasks_go_where_they_fit() {
     let stage = Stage::with_daemons(inventory).unwrap();
     let all = [&RULES[..], &resources::RULES[..]].concat();
-    show(&stage, &all);
+    show(stage, &all);
 }
 
 /// What only h3 has, made up before its daemon starts.
@@ -91,6 +96,37 @@ fn zones(stage: &Stage) -> Result<String> {
     let plain = stage.spread("plain", [1, 1, 1])?;
     Ok(format!(
         "four tasks, zones {{h1,h2}} and {{h3}}: {zoned:?}; three without a preference: {plain:?}"
+    ))
+}
+
+/// The nodes of a leaf are filled up, so that only the preferences spread.
+fn nested(stage: &Stage) -> Result<String> {
+    label_zones(stage)?;
+    for (node, row) in [("h1", 1), ("h2", 2), ("h3", 1)] {
+        stage.swarmr(&format!("node update --label-add row={row} {node}"))?;
+    }
+    let (zone, row) = (
+        "--placement-pref spread=node.labels.zone",
+        "--placement-pref spread=node.labels.row",
+    );
+    let create = |name: &str, preferences: &str| {
+        let words = "--replicas 4 --strategy binpack --reserve-memory 8m";
+        stage.create(name, &format!("{words} {preferences} tools:latest"))
+    };
+    create("zoned", zone)?;
+    let zoned = stage.counted("zoned", "two in each zone, on one node", |counts| {
+        counts[2] == 2 && counts[..2].contains(&2)
+    })?;
+    create("nested", &format!("{zone} {row}"))?;
+    let nested = stage.spread("nested", [1, 1, 2])?;
+    create("turned", &format!("{row} {zone}"))?;
+    let turned = stage.spread("turned", [1, 2, 1])?;
+    for node in ["h1", "h2", "h3"] {
+        stage.swarmr(&format!("node update --label-rm row {node}"))?;
+    }
+    Ok(format!(
+        "four tasks, zones {{h1,h2}} and {{h3}}, rows {{h1,h3}} and {{h2}}; over zones: {zoned:?}, \
+         over zones and rows: {nested:?}, over rows and zones: {turned:?}"
     ))
 }
 
@@ -166,6 +202,33 @@ fn anti_affinity(stage: &Stage) -> Result<String> {
     let three = stage.spread("apart", [1, 1, 1])?;
     Ok(format!(
         "two zones: {zones:?}, the third says {reason:?}; a third zone: {three:?}"
+    ))
+}
+
+fn preferred(stage: &Stage) -> Result<String> {
+    label_zones(stage)?;
+    stage.create(
+        "cache",
+        "--label app=cache --constraint node.hostname==h2 tools:latest",
+    )?;
+    stage.create(
+        "near",
+        "--replicas 3 --affinity app=cache,topology=node.hostname,preferred tools:latest",
+    )?;
+    let near = stage.spread("near", [0, 3, 0])?;
+    stage.swarmr("node pause h2")?;
+    stage.swarmr("service scale --detach near=5")?;
+    let away = stage.spread("near", [1, 3, 1])?;
+    stage.swarmr("node activate h2")?;
+    stage.create(
+        "apart",
+        "--replicas 4 --label app=db \
+         --anti-affinity app=db,topology=node.labels.zone,preferred tools:latest",
+    )?;
+    let apart = stage.spread("apart", [1, 1, 2])?;
+    Ok(format!(
+        "near to a cache on h2: {near:?}, two more while it is paused: {away:?}; four apart by \
+         zones {{h1,h2}} and {{h3}}: {apart:?}"
     ))
 }
 

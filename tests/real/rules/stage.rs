@@ -41,6 +41,12 @@ impl Container {
     }
 }
 
+/// Whether a host's own daemon says that it leads.
+fn leads(host: &Host) -> bool {
+    let said = host.swarmr(&["node", "inspect", "self", "-f", "{{.ManagerStatus.Leader}}"]);
+    said.is_ok_and(|output| output.stdout.trim() == "true")
+}
+
 pub(super) struct Stage {
     pub(super) hosts: Hosts,
     /// Services that outlive the rule that made them.
@@ -79,6 +85,19 @@ impl Stage {
         Ok(Self {
             hosts,
             kept: RefCell::default(),
+        })
+    }
+
+    pub(super) fn leader(&self) -> Result<&Host> {
+        let leader = self.hosts.iter().find(|host| leads(host));
+        leader.context("nobody leads")
+    }
+
+    /// Waits for a leader after the last one; gives it.
+    pub(super) fn another_leads(&self, last: &Host) -> Result<&Host> {
+        self.until("another one leads", || {
+            let mut others = self.hosts.iter().filter(|host| host.name() != last.name());
+            others.find(|host| leads(host)).context("nobody does")
         })
     }
 
@@ -269,8 +288,8 @@ impl Stage {
         })
     }
 
-    /// An error with what swarmr and the engines say of all services.
-    pub(super) fn with_tasks(&self, error: anyhow::Error) -> anyhow::Error {
+    /// What swarmr and the engines say of all services.
+    pub(super) fn scene(&self) -> String {
         let tasks = self.tried("service ps --no-trunc $(swarmr service ls -q)");
         let tasks = tasks.map(|output| output.to_string()).unwrap_or_default();
         let containers = self.all_containers().unwrap_or_default();
@@ -278,7 +297,7 @@ impl Stage {
             .iter()
             .map(|it| format!("h{} {} {}", it.host + 1, it.name, it.state))
             .collect();
-        error.context(format!("{tasks}\n  engines: {}\n", containers.join(", ")))
+        format!("{tasks}\n  engines: {}\n", containers.join(", "))
     }
 
     fn all_containers(&self) -> Result<Vec<Container>> {
