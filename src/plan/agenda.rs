@@ -37,7 +37,8 @@ pub struct Agenda {
     /// Up to this log index, what changes of nodes lead to has been written down for all services
     /// but those in `unseen`.
     settled: Option<u64>,
-    /// Services that this leader has not found at rest yet.
+    /// Services that this leader has not looked at yet, or that had tasks on nodes that do not suit
+    /// them when it did: that was decided, but may have got lost.
     unseen: BTreeSet<ServiceId>,
     /// Nodes ranked for placement, kept so that a pass costs what has changed on them.
     views: Views,
@@ -120,9 +121,10 @@ impl Agenda {
             let changed = changed_at.is_none_or(|at| at > self.settled.unwrap_or(0));
             board.begin_look(self.unseen.contains(&service) || changed);
             let look = look(state, service, now, board);
-            if look.changes.is_empty() {
+            if !look.rejects {
                 self.unseen.remove(&service);
-            } else {
+            }
+            if !look.changes.is_empty() {
                 self.unsettled.insert(service);
             }
             match look.wake_at {

@@ -25,8 +25,8 @@ pub(super) struct Desk<'a> {
     pub(super) state: &'a State,
     pub(super) service: &'a Service,
     pub(super) now: Timestamp,
-    /// What the wanted spec asks of a node.
-    needs: Needs<'a>,
+    /// What the wanted spec asks of a node, where that decides whether a task is as it should be.
+    needs: Option<Needs<'a>>,
     /// As it will be; written back when it has changed.
     pub(super) rollout: Option<Rollout>,
     /// As it will be; written back when it has changed.
@@ -50,7 +50,7 @@ impl<'a> Desk<'a> {
     /// `None` when there is no such service (any more).
     pub(super) fn of(state: &'a State, id: ServiceId, now: Timestamp) -> Option<Self> {
         let service = state.service(id)?;
-        let kinships = service
+        let kinships: BTreeMap<u64, Kinship> = service
             .specs
             .iter()
             .filter(|(version, _)| **version != service.spec_version)
@@ -63,11 +63,12 @@ impl<'a> Desk<'a> {
                 (*version, kinship)
             })
             .collect();
+        let moved = kinships.values().any(|it| *it == Kinship::Moved);
         let mut desk = Self {
             state,
             service,
             now,
-            needs: Needs::of(&service.spec),
+            needs: moved.then(|| Needs::of(&service.spec)),
             rollout: service.rollout.clone(),
             job: service.job.clone(),
             ids: ids(state, id),
@@ -179,7 +180,8 @@ impl<'a> Desk<'a> {
             Some(Kinship::Moved) => task
                 .node
                 .and_then(|node| self.state.node(node))
-                .is_some_and(|node| self.needs.suits(node)),
+                .zip(self.needs.as_ref())
+                .is_some_and(|(node, needs)| needs.suits(node)),
             Some(Kinship::Different) | None => false,
         }
     }
@@ -449,6 +451,7 @@ impl<'a> Desk<'a> {
         }
         Look {
             changes: self.changes,
+            rejects: false,
             wake_at: self.wake_at,
             waits: self.waits,
         }
@@ -461,7 +464,7 @@ impl<'a> Desk<'a> {
             DesiredState::Ready
         };
         let new = NewTask {
-            id: TaskId::from_bits(self.ids.next_bits()),
+            id: TaskId::of(self.service.id, self.ids.next_u64()),
             service: self.service.id,
             slot,
             spec_version: successor.spec_version,

@@ -25,6 +25,8 @@ pub(super) struct Field<'a> {
     pub(super) needs: Needs<'a>,
     pub(super) neighbours: Neighbours<'a>,
     strategy: Strategy,
+    /// A node where the service has nothing is as the view says.
+    is_plain: bool,
     view: View,
     tallies: ById<NodeId, Tally>,
     /// What was counted for the leaves of the view.
@@ -46,9 +48,11 @@ impl<'a> Field<'a> {
         let needs = Needs::of(spec);
         let mut view = board.views().take(&Kind::of(spec));
         view.catch_up(desk.state, board, spec, &needs);
+        let neighbours = Neighbours::of(desk, board, spec);
         let mut field = Self {
             state: desk.state,
-            neighbours: Neighbours::of(desk, board, spec),
+            is_plain: needs.are_plain() && neighbours.is_empty(),
+            neighbours,
             needs,
             strategy: strategy_of(spec),
             view,
@@ -109,7 +113,7 @@ impl<'a> Field<'a> {
         &mut self,
         board: &Board<'_>,
         networks: &[NetworkId],
-    ) -> Result<(Candidate, NodeId), Waiting> {
+    ) -> Result<(Candidate, NodeId, Rank), Waiting> {
         if let Some(network) = board.exhausted(networks) {
             return Err(Waiting::AddressesExhausted(network));
         }
@@ -118,13 +122,19 @@ impl<'a> Field<'a> {
             let Some(node) = self.view.node(candidate) else {
                 continue;
             };
-            match self.judge(board, node, true) {
+            let found = if self.is_plain && !self.tallies.contains(&node.id) {
+                // The view has said all there is to say.
+                Ok(rank)
+            } else {
+                self.judge(board, node, true)
+            };
+            match found {
                 Err(_) => {}
                 Ok(found) if found > rank => self.put_back(candidate, found),
                 Ok(_) => match board.exhausted_for(networks, node.id) {
                     // Addresses only get fewer, so this node is out for all the group's tasks.
                     Some(network) => self.exhausted = Some(network),
-                    None => return Ok((candidate, node.id)),
+                    None => return Ok((candidate, node.id, rank)),
                 },
             }
         }
@@ -134,19 +144,27 @@ impl<'a> Field<'a> {
         })
     }
 
-    /// A task was put on a chosen node, which may or may not take another.
-    pub(super) fn placed(&mut self, board: &Board<'_>, candidate: Candidate) {
-        let node = self.view.node(candidate).map(|node| node.id);
-        let Some(node) = node.and_then(|id| self.state.node(id)) else {
+    /// A task was put on a node that was chosen under that rank. It may or may not take another.
+    pub(super) fn placed(&mut self, board: &Board<'_>, candidate: Candidate, rank: Rank) {
+        let Some(id) = self.view.node(candidate).map(|node| node.id) else {
             return;
         };
         self.rejected = None;
-        let tally = self.tallies.get_or_insert_with(node.id, Tally::default);
+        let tally = self.tallies.get_or_insert_with(id, Tally::default);
         tally.own += 1;
         tally.counted += 1;
         let leaf = self.view.leaf(candidate);
         *self.counted.entry(leaf).or_default() += 1;
         self.view.count(leaf, 1);
+        if !self.neighbours.change()
+            && let Some(best) = rank.with_one_more(self.strategy)
+        {
+            // It is judged when it comes to the front.
+            return self.put_back(candidate, best);
+        }
+        let Some(node) = self.state.node(id) else {
+            return;
+        };
         if !self.neighbours.change() {
             if let Ok(rank) = self.judge(board, node, true) {
                 self.put_back(candidate, rank);

@@ -66,7 +66,7 @@ impl<'a> Needs<'a> {
     ) -> Option<NodeRejection> {
         if !node.takes_tasks() {
             Some(NodeRejection::NotAvailable)
-        } else if !self.fits(node, usage) {
+        } else if !fits(&self.reserved, node, usage) {
             Some(NodeRejection::InsufficientResources)
         } else if let Some(rejection) = self.lacks(node, usage) {
             Some(rejection)
@@ -76,7 +76,7 @@ impl<'a> Needs<'a> {
             Some(NodeRejection::ConstraintNotSatisfied)
         } else if !self.runs_on(node) {
             Some(NodeRejection::UnsupportedPlatform)
-        } else if self.ports_taken(usage) {
+        } else if ports_taken(&self.reserved, usage) {
             Some(NodeRejection::HostPortInUse)
         } else if self.max_replicas > 0 && own >= self.max_replicas {
             Some(NodeRejection::MaxReplicasPerNode)
@@ -85,24 +85,15 @@ impl<'a> Needs<'a> {
         }
     }
 
+    /// Whether a node that suits and has room takes a task of a service that has none there. There
+    /// is more to ask for than views know of.
+    pub(super) fn are_plain(&self) -> bool {
+        self.ask.is_empty() && self.plugins.is_empty()
+    }
+
     /// Whether a node is of the kind that the spec asks for, whatever runs there.
     pub(super) fn suits(&self, node: &Node) -> bool {
         self.meets_constraints(node) && self.runs_on(node)
-    }
-
-    fn fits(&self, node: &Node, usage: &Usage) -> bool {
-        let room =
-            |has: i64, used: i64, asked: i64| asked == 0 || has.saturating_sub(used) >= asked;
-        let description = &node.description;
-        room(
-            description.nano_cpus,
-            usage.nano_cpus,
-            self.reserved.nano_cpus,
-        ) && room(
-            description.memory_bytes,
-            usage.memory_bytes,
-            self.reserved.memory_bytes,
-        )
     }
 
     /// What of generic resources and devices a node has too few left of.
@@ -140,13 +131,23 @@ impl<'a> Needs<'a> {
                 .iter()
                 .any(|platform| platform.runs_on(&description.architecture, &description.os))
     }
+}
 
-    fn ports_taken(&self, usage: &Usage) -> bool {
-        self.reserved
-            .host_ports
-            .iter()
-            .any(|port| usage.host_ports.contains_key(port))
-    }
+/// Whether a node has CPUs, memory and ports left for one more task that takes up this much.
+pub(super) fn has_room(reserved: &Reserved, node: &Node, usage: &Usage) -> bool {
+    fits(reserved, node, usage) && !ports_taken(reserved, usage)
+}
+
+fn fits(reserved: &Reserved, node: &Node, usage: &Usage) -> bool {
+    let room = |has: i64, used: i64, asked: i64| asked == 0 || has.saturating_sub(used) >= asked;
+    let has = &node.description;
+    room(has.nano_cpus, usage.nano_cpus, reserved.nano_cpus)
+        && room(has.memory_bytes, usage.memory_bytes, reserved.memory_bytes)
+}
+
+fn ports_taken(reserved: &Reserved, usage: &Usage) -> bool {
+    let mut ports = reserved.host_ports.iter();
+    ports.any(|port| usage.host_ports.contains_key(port))
 }
 
 /// Generic resources are resources, as Docker sees it.

@@ -75,9 +75,9 @@ fn place_group(desk: &mut Desk<'_>, board: &mut Board<'_>, tasks: &[Arc<Task>]) 
     let mut field = Field::new(desk, board, spec, first.spec_version);
     for task in tasks {
         match field.choose(board, &demand.networks) {
-            Ok((candidate, node)) => {
+            Ok((candidate, node, rank)) => {
                 desk.assign(task.id, node, board);
-                field.placed(board, candidate);
+                field.placed(board, candidate, rank);
             }
             Err(waiting) => {
                 let filters = (&field.needs, &field.neighbours);
@@ -100,7 +100,7 @@ pub(super) fn node_for(
     let spec = spec.unwrap_or(&desk.service.spec);
     let networks = desk.state.networks_of(spec);
     let mut field = Field::new(desk, board, spec, spec_version);
-    let found = field.choose(board, &networks).map(|(_, node)| node);
+    let found = field.choose(board, &networks).map(|(_, node, _)| node);
     field.close(board);
     found
 }

@@ -11,6 +11,10 @@ const BUILT_IN: [&str; 2] = ["local", "none"];
 pub(super) struct Plugins<'a>(Vec<(&'static str, &'a str)>);
 
 impl<'a> Plugins<'a> {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn of(spec: &'a ServiceSpec) -> Self {
         let template = &spec.task_template;
         let mounts = template.container_spec.mounts.iter();

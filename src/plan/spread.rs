@@ -22,6 +22,22 @@ pub(super) struct Rank {
     keys: [i32; 3],
 }
 
+impl Rank {
+    /// The best that it can be once the node has one more task of the service; `None` where that is
+    /// not told by the rank.
+    pub(super) const fn with_one_more(self, strategy: Strategy) -> Option<Self> {
+        match strategy {
+            Strategy::Spread => {
+                let [own, others, free] = self.keys;
+                let keys = [own.saturating_add(1), others, free];
+                Some(Self { keys, ..self })
+            }
+            // There, less room is better.
+            Strategy::Binpack => None,
+        }
+    }
+}
+
 /// What a node is ranked by.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Marks {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::board::Board;
-use super::filters::Needs;
+use super::filters::{Needs, has_room};
 use super::neighbours::value_of;
 use super::place::{Tally, levels};
 use super::spread::{Candidate, Leaf, Rank, Tree};
@@ -211,13 +211,17 @@ impl View {
         }
     }
 
-    /// Ranks a candidate as for a service that has nothing there.
+    /// Ranks a candidate as for a service that has nothing there. Without room it has no rank.
     fn rest(&mut self, candidate: Candidate, board: &Board<'_>) {
         let entry = &self.entries[candidate];
-        let rank = entry.node.as_ref().filter(|_| entry.suits).map(|node| {
-            Tally::default()
-                .marks(node, board.usage(node.id), 0)
-                .rank(self.kind.strategy)
+        let rank = entry.node.as_ref().filter(|_| entry.suits);
+        let rank = rank.and_then(|node| {
+            let usage = board.usage(node.id);
+            has_room(&self.kind.reserved, node, usage).then(|| {
+                Tally::default()
+                    .marks(node, usage, 0)
+                    .rank(self.kind.strategy)
+            })
         });
         self.set_rank(candidate, rank);
     }

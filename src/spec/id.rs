@@ -144,6 +144,31 @@ id!(
     RequestId
 );
 
+/// What the ids of a service's tasks end with: the second half of its own. So a task is found from
+/// its id alone, and among few, without an index of all tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Family(u64);
+
+impl ServiceId {
+    /// The family of its tasks.
+    pub const fn family(self) -> Family {
+        Family(self.1)
+    }
+}
+
+impl TaskId {
+    /// The id of a service's task. `bits` are the half that tells it from the service's others; it
+    /// comes first, for people tell tasks apart by the start of their ids.
+    pub const fn of(service: ServiceId, bits: u64) -> Self {
+        Self(bits, service.1)
+    }
+
+    /// The family of the service that it is of.
+    pub const fn family(self) -> Family {
+        Family(self.1)
+    }
+}
+
 struct IdText;
 
 impl de::Visitor<'_> for IdText {
@@ -196,8 +221,8 @@ impl Ids {
         u128::from(self.next_u64()) << 64 | u128::from(self.next_u64())
     }
 
-    /// SplitMix64, as its authors published it: every output of a period of 2^64 appears once.
-    fn next_u64(&mut self) -> u64 {
+    /// The next 64 bits. SplitMix64, as its authors published it: every output of a period of 2^64 appears once.
+    pub const fn next_u64(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         mix(self.state)
     }

@@ -145,6 +145,10 @@ fn specs(service: &Service, found: &mut Found) {
 
 fn task_is_sound(state: &State, task: &Task, found: &mut Found) {
     let object = Object("task", task.id);
+    let is_family = task.id.family() == task.service.family();
+    found.unless(is_family, object, || {
+        format!("has an id as no task of service {} has", task.service)
+    });
     match state.service(task.service) {
         Some(service) => found.unless(service.spec_at(task.spec_version).is_some(), object, || {
             format!("runs version {}, which is forgotten", task.spec_version)

@@ -6,6 +6,7 @@ use imbl::OrdMap;
 
 use super::usage::{self, Share};
 use super::{Task, Usage};
+use crate::spec::id::Family;
 use crate::spec::{NodeId, ServiceId, TaskId};
 
 /// The tasks of one service. Small enough to lie close together, so that a look at a service costs
@@ -15,9 +16,10 @@ type OfService = OrdMap<TaskId, Arc<Task>>;
 /// The table of tasks with its indexes, which cannot get out of step.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Tasks {
-    by_service: OrdMap<ServiceId, OfService>,
-    /// Where to find a task of which only the id is known.
-    services: OrdMap<TaskId, ServiceId>,
+    /// By what the ids of each service's tasks end with, so that a task is found of which only the
+    /// id is known. No service without tasks is in it.
+    by_service: OrdMap<Family, OfService>,
+    count: usize,
     /// Nodes that tasks were given to.
     by_node: OrdMap<NodeId, Arc<OnNode>>,
     /// How many tasks of a service no node has been chosen for; services without any are not in it.
@@ -25,12 +27,26 @@ pub(super) struct Tasks {
 }
 
 /// What one node was given.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 struct OnNode {
-    /// Ended ones included.
-    tasks: OrdMap<TaskId, ServiceId>,
+    /// In no order, which makes it quick to add one. Ended ones included.
+    tasks: Vec<TaskId>,
     /// What they take up.
     usage: Usage,
+}
+
+impl OnNode {
+    fn sorted(&self) -> Vec<TaskId> {
+        let mut tasks = self.tasks.clone();
+        tasks.sort_unstable();
+        tasks
+    }
+}
+
+impl PartialEq for OnNode {
+    fn eq(&self, other: &Self) -> bool {
+        self.usage == other.usage && self.sorted() == other.sorted()
+    }
 }
 
 /// What became of a task.
@@ -46,15 +62,14 @@ pub(super) struct Changed<'a, R> {
 
 impl Tasks {
     pub(super) fn len(&self) -> usize {
-        self.services.len()
+        self.count
     }
 
     pub(super) fn get(&self, id: TaskId) -> Option<&Arc<Task>> {
-        let service = self.services.get(&id)?;
-        self.by_service.get(service)?.get(&id)
+        self.by_service.get(&id.family())?.get(&id)
     }
 
-    /// All tasks, by service and id.
+    /// All tasks, those of each service together and by id.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Task>> {
         self.by_service.values().flat_map(OrdMap::values)
     }
@@ -62,7 +77,7 @@ impl Tasks {
     /// The tasks of one service, by id.
     pub(super) fn of(&self, service: ServiceId) -> impl Iterator<Item = &Arc<Task>> {
         self.by_service
-            .get(&service)
+            .get(&service.family())
             .into_iter()
             .flat_map(OrdMap::values)
     }
@@ -72,8 +87,8 @@ impl Tasks {
         self.by_node
             .get(&node)
             .into_iter()
-            .flat_map(|on| &on.tasks)
-            .filter_map(|(task, service)| self.by_service.get(service)?.get(task))
+            .flat_map(|on| on.sorted())
+            .filter_map(|task| self.get(task))
     }
 
     /// What tasks take up of a node.
@@ -83,7 +98,8 @@ impl Tasks {
 
     /// Services that have tasks.
     pub(super) fn services(&self) -> impl Iterator<Item = ServiceId> {
-        self.by_service.keys().copied()
+        let first = |tasks: &OfService| tasks.get_min().map(|(_, task)| task.service);
+        self.by_service.values().filter_map(first)
     }
 
     /// Services that have tasks without a node.
@@ -91,31 +107,32 @@ impl Tasks {
         self.unplaced.keys().copied()
     }
 
-    /// Takes an id for a task of a service that is about to come; `false` where it is taken.
-    pub(super) fn claim(&mut self, id: TaskId, service: ServiceId) -> bool {
-        let Some(before) = self.services.insert(id, service) else {
-            return true;
+    /// Whether a new task of a service may have that id.
+    pub(super) fn may_be_called(&self, id: TaskId, service: ServiceId) -> bool {
+        // Another service whose id ends alike is as good as impossible, and refused all the same.
+        let fits = |siblings: &OfService| {
+            let other = siblings.get_min();
+            other.is_none_or(|(_, other)| other.service == service) && !siblings.contains_key(&id)
         };
-        self.services.insert(id, before);
-        false
+        id.family() == service.family() && self.by_service.get(&id.family()).is_none_or(fits)
     }
 
-    /// A new task, whose id was claimed.
+    /// A new task, which may be called as it is.
     pub(super) fn insert(&mut self, task: Arc<Task>) {
         if let Some(node) = task.node {
             self.put_on(node, &task);
         }
         self.count_unplaced(task.service, 0, u64::from(task.is_unplaced()));
-        match self.by_service.get_mut(&task.service) {
-            Some(siblings) => {
-                siblings.insert(task.id, task);
-            }
+        let family = task.id.family();
+        let before = match self.by_service.get_mut(&family) {
+            Some(siblings) => siblings.insert(task.id, task),
             None => {
-                let service = task.service;
                 let siblings = OfService::unit(task.id, task);
-                self.by_service.insert(service, siblings);
+                self.by_service.insert(family, siblings);
+                None
             }
-        }
+        };
+        self.count += usize::from(before.is_none());
     }
 
     /// Changes a task. Which service it is of never changes; a node is given once and stays.
@@ -124,8 +141,8 @@ impl Tasks {
         id: TaskId,
         change: impl FnOnce(&mut Task) -> R,
     ) -> Option<Changed<'_, R>> {
-        let service = *self.services.get(&id)?;
-        let task = self.by_service.get_mut(&service)?.get_mut(&id)?;
+        let task = self.by_service.get_mut(&id.family())?.get_mut(&id)?;
+        let service = task.service;
         let (was_unplaced, had_node) = (task.is_unplaced(), task.node.is_some());
         let had = Share::of(task);
         let result = change(Arc::make_mut(task));
@@ -152,23 +169,23 @@ impl Tasks {
         self.count_unplaced(service, u64::from(was_unplaced), u64::from(is_unplaced));
         Some(Changed {
             result,
-            task: self.by_service.get(&service)?.get(&id)?,
+            task: self.get(id)?,
             had,
             has,
         })
     }
 
     pub(super) fn remove(&mut self, id: TaskId) -> Option<Arc<Task>> {
-        let service = self.services.remove(&id)?;
-        let siblings = self.by_service.get_mut(&service)?;
+        let siblings = self.by_service.get_mut(&id.family())?;
         let task = siblings.remove(&id)?;
         if siblings.is_empty() {
-            self.by_service.remove(&service);
+            self.by_service.remove(&id.family());
         }
+        self.count -= 1;
         if let Some(node) = task.node {
             self.take_from(node, &task);
         }
-        self.count_unplaced(service, u64::from(task.is_unplaced()), 0);
+        self.count_unplaced(task.service, u64::from(task.is_unplaced()), 0);
         Some(task)
     }
 
@@ -178,7 +195,7 @@ impl Tasks {
             None => self.by_node.entry(node).or_default(),
         };
         let on = Arc::make_mut(on);
-        on.tasks.insert(task.id, task.service);
+        on.tasks.push(task.id);
         if let Some(share) = Share::of(task) {
             let claims = task.claims.as_deref();
             on.usage.add(&task.reserved, claims, share.active);
@@ -189,7 +206,9 @@ impl Tasks {
         let Some(on) = self.by_node.get_mut(&node).map(Arc::make_mut) else {
             return;
         };
-        on.tasks.remove(&task.id);
+        if let Some(place) = on.tasks.iter().position(|id| *id == task.id) {
+            on.tasks.swap_remove(place);
+        }
         if let Some(share) = Share::of(task) {
             let claims = task.claims.as_deref();
             on.usage.remove(&task.reserved, claims, share.active);
@@ -221,7 +240,6 @@ impl FromIterator<Arc<Task>> for Tasks {
     fn from_iter<I: IntoIterator<Item = Arc<Task>>>(tasks: I) -> Self {
         let mut all = Self::default();
         for task in tasks {
-            all.claim(task.id, task.service);
             all.insert(task);
         }
         all

@@ -84,7 +84,7 @@ impl Log {
     fn placed(&mut self, id: u128, of: u128, slot: u64, on: u128) {
         let new = new_task(&self.state, id, of, slot);
         let assign = super::Change::Assign {
-            task: task(id),
+            task: task_of(of, id),
             node: node(on),
         };
         assert_eq!(self.plan(vec![super::Change::CreateTask(new), assign]), 2);
@@ -93,14 +93,14 @@ impl Log {
     /// A running task of that service's current spec, on node 1.
     fn running(&mut self, id: u128, of: u128, slot: u64) {
         self.placed(id, of, slot, 1);
-        self.report(id, super::task::TaskState::Running);
+        self.report(task_of(of, id), super::task::TaskState::Running);
     }
 
-    fn report(&mut self, id: u128, state: super::task::TaskState) {
+    fn report(&mut self, task: TaskId, state: super::task::TaskState) {
         let at = Timestamp(self.now);
         self.apply(Op::Report(vec![super::command::TaskReport {
             node: node(1),
-            task: task(id),
+            task,
             state,
             at,
             message: String::new(),
@@ -118,8 +118,13 @@ fn service(id: u128) -> ServiceId {
     ServiceId::from_bits(id)
 }
 
+/// A task of service 1.
 fn task(id: u128) -> TaskId {
-    TaskId::from_bits(id)
+    task_of(1, id)
+}
+
+fn task_of(of: u128, id: u128) -> TaskId {
+    TaskId::of(service(of), u64::try_from(id).expect("a small number"))
 }
 
 fn network(id: u128) -> NetworkId {
@@ -202,7 +207,7 @@ fn new_task(state: &State, id: u128, of: u128, slot: u64) -> NewTask {
         .service(service(of))
         .map_or(0, |service| service.spec_version);
     NewTask {
-        id: task(id),
+        id: task_of(of, id),
         service: service(of),
         slot: Slot::Replica(slot),
         spec_version: version,

@@ -144,7 +144,8 @@ impl FakeControl {
         desired: DesiredState,
         state: TaskState,
     ) -> TaskId {
-        let id = TaskId::from_bits(self.fresh_id());
+        // Cut off on purpose.
+        let id = TaskId::of(service, self.fresh_id() as u64);
         let spec_version = self.state().service(service).unwrap().spec_version;
         self.apply(Op::Plan(vec![
             Change::CreateTask(NewTask {

@@ -127,7 +127,7 @@ impl State {
             job.is_none_or(|job| !job.is_live(run))
         });
         let wanted = new.desired <= DesiredState::Running;
-        if run_is_over || !wanted || !self.tasks.claim(new.id, new.service) {
+        if run_is_over || !wanted || !self.tasks.may_be_called(new.id, new.service) {
             return false;
         }
         let node = new.node;

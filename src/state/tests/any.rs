@@ -91,27 +91,37 @@ fn some_spec(dice: [u8; 6]) -> ServiceSpec {
     spec
 }
 
+fn some_id(die: u8) -> TaskId {
+    task_of(few(die, 4), few(die / 4, 6))
+}
+
 fn some_task(state: &State, dice: [u8; 6]) -> NewTask {
     let [id, of, slot, version, want, gate] = dice;
-    let mut new = new_task(state, few(id, 24), few(of, 4), u64::from(slot % 3));
+    let mut new = new_task(state, 1, few(of, 4), u64::from(slot % 3));
+    // Some may have ids as another service's tasks have them.
+    new.id = if of % 8 == 0 {
+        some_id(id)
+    } else {
+        task_of(few(of, 4), few(id, 6))
+    };
     if version % 8 == 0 {
         new.spec_version = u64::from(version);
     }
     new.desired = desired(want);
-    new.gate.after = (gate % 2 == 0).then(|| task(few(gate, 24)));
+    new.gate.after = (gate % 2 == 0).then(|| some_id(gate));
     new.node = (gate % 3 == 1).then(|| node(few(gate, 5)));
     new
 }
 
 fn some_change(state: &State, kind: u8, dice: [u8; 6]) -> Change {
     let [a, b, c, ..] = dice;
-    let one = task(few(a, 24));
+    let one = some_id(a);
     let of = service(few(a, 4));
     let current = state.service(of).map(|service| service.spec_version);
     match kind % 10 {
         0 | 1 => Change::CreateTask(some_task(state, dice)),
         2 => Change::ReplaceTask {
-            old: task(few(b ^ c, 24)),
+            old: some_id(b ^ c),
             old_desired: desired(b),
             new: some_task(state, dice),
         },
@@ -131,7 +141,7 @@ fn some_change(state: &State, kind: u8, dice: [u8; 6]) -> Change {
         },
         7 => Change::SetWaiting {
             task: one,
-            waiting: (b % 2 == 0).then(|| Box::new(Waiting::Predecessor(task(few(c, 24))))),
+            waiting: (b % 2 == 0).then(|| Box::new(Waiting::Predecessor(some_id(c)))),
         },
         8 => Change::DeleteTask { task: one },
         _ if b % 2 == 0 => Change::RollBack {
@@ -283,7 +293,7 @@ fn some_op(state: &State, (kind, dice): Dice) -> Op {
         },
         17 => Op::RemoveConfig { id: config },
         18 | 19 => {
-            let reported = task(few(b, 24));
+            let reported = some_id(b);
             let on = state.task(reported).and_then(|task| task.node);
             Op::Report(vec![TaskReport {
                 node: on.filter(|_| !c.is_multiple_of(8)).unwrap_or(node),

@@ -343,7 +343,7 @@ fn a_task_has_its_addresses_from_its_placement_to_its_end() {
     let held = |log: &Log| log.state.network(network(2)).unwrap().held.len();
     assert_eq!(held(&log), 4, "reserved, service, task, node");
     let first = log.state.task(task(1)).unwrap().attachments[0].address;
-    log.report(1, TaskState::Failed);
+    log.report(task(1), TaskState::Failed);
     assert_eq!(held(&log), 2, "the node takes no part any more");
     log.running(2, 1, 1);
     let second = log.state.task(task(2)).unwrap().attachments[0].address;
@@ -369,7 +369,7 @@ fn a_full_network_holds_a_task_back_once() {
         Some(Box::new(Waiting::AddressesExhausted(network(2))))
     );
     assert_eq!(log.plan(vec![assign.clone()]), 0, "nothing new to say");
-    log.report(1, TaskState::Complete);
+    log.report(task(1), TaskState::Complete);
     assert_eq!(log.plan(vec![assign]), 1);
     assert_eq!(log.state.task(task(4)).unwrap().node, Some(node(1)));
 }
@@ -425,8 +425,11 @@ fn plans_are_skipped_where_the_state_has_moved_on() {
             "update in progress",
         )),
     };
+    let mut of_another = new_task(&log.state, 8, 1, 1);
+    of_another.id = task_of(2, 8);
     for stale in [
         create(1, version),
+        Change::CreateTask(of_another),
         create(8, version + 1),
         replace(7),
         assign(1, 2),
@@ -458,7 +461,7 @@ fn observed_and_wanted_states_only_move_forward() {
     log.create(1, named("web"));
     log.running(1, 1, 1);
     let since = log.state.task(task(1)).unwrap().running_since;
-    log.report(1, TaskState::Preparing);
+    log.report(task(1), TaskState::Preparing);
     let found = log.state.task(task(1)).unwrap();
     assert_eq!(found.status.state, TaskState::Running);
     log.plan(vec![
@@ -471,8 +474,8 @@ fn observed_and_wanted_states_only_move_forward() {
             desired: DesiredState::Running,
         },
     ]);
-    log.report(1, TaskState::Failed);
-    log.report(1, TaskState::Running);
+    log.report(task(1), TaskState::Failed);
+    log.report(task(1), TaskState::Running);
     let found = log.state.task(task(1)).unwrap();
     assert_eq!(found.desired, DesiredState::Shutdown);
     assert_eq!(found.status.state, TaskState::Failed);
@@ -532,7 +535,7 @@ fn usage_follows_the_tasks() {
     log.apply(Op::RemoveService { id: service(1) });
     let usage = log.state.usage(node(1));
     assert_eq!((usage.active, usage.present, usage.nano_cpus), (0, 1, 5));
-    log.report(1, TaskState::Shutdown);
+    log.report(task(1), TaskState::Shutdown);
     assert_eq!(*log.state.usage(node(1)), crate::state::Usage::default());
 }
 
