@@ -250,7 +250,7 @@ impl Worker {
             None => Sight::Absent,
             Some(view) => {
                 self.facts.container = Some(ContainerStatus {
-                    id: view.id.clone(),
+                    id: view.id.as_str().into(),
                     pid: view.pid,
                     exit_code: match view.phase {
                         Phase::Exited { code, .. } => code,
@@ -326,7 +326,7 @@ impl Worker {
         match result {
             Ok(id) => {
                 self.facts.container = Some(ContainerStatus {
-                    id: id.clone(),
+                    id: id.as_str().into(),
                     ..ContainerStatus::default()
                 });
                 self.container = Some(id);

@@ -12,6 +12,7 @@ pub mod claims;
 pub mod cluster;
 pub mod codec;
 pub mod command;
+pub mod container;
 pub mod dependency;
 mod find;
 pub mod job;

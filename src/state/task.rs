@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use super::claims::Claims;
+use super::container::ContainerId;
 use super::dependency::Unmet;
 use super::object::Meta;
 use super::rare::{Rare, Usual};
@@ -199,8 +200,7 @@ pub struct TaskStatus {
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ContainerStatus {
-    /// The engine's id, 64 hex digits.
-    pub id: String,
+    pub id: ContainerId,
     pub pid: i64,
     pub exit_code: i64,
 }

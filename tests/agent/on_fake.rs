@@ -54,7 +54,7 @@ async fn a_task_is_created_on_its_networks_and_runs() {
     let container = report.container.unwrap();
     let containers = node.engine.containers();
     assert_eq!(containers.len(), 1);
-    assert_eq!(containers[0].id, container.id);
+    assert_eq!(containers[0].id, container.id.to_string());
     assert_eq!(containers[0].pid, container.pid);
     assert_eq!(containers[0].name, format!("s0.1.{task}"));
     assert_eq!(

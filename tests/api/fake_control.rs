@@ -254,7 +254,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 fn container(task: TaskId) -> ContainerStatus {
     ContainerStatus {
-        id: format!("{:064x}", task.bits()),
+        id: format!("{:064x}", task.bits()).as_str().into(),
         pid: 4242,
         exit_code: 0,
     }

@@ -17,7 +17,7 @@ use swarmr::state::cluster::{Authority, JoinTokens};
 use swarmr::state::command::{AddNode, InitCluster, NodeObservation, ServiceChange, TaskReport};
 use swarmr::state::node::{NodeDescription, NodeState};
 use swarmr::state::service::RolloutState;
-use swarmr::state::task::TaskState;
+use swarmr::state::task::{ContainerStatus, TaskState};
 use swarmr::state::{Command, Op, State};
 
 /// How large a cluster is.
@@ -426,6 +426,10 @@ fn report(node: NodeId, task: TaskId, state: TaskState, at: Timestamp) -> TaskRe
         at,
         message: "started".to_owned(),
         err: String::new(),
-        container: None,
+        container: Some(ContainerStatus {
+            id: format!("{:064x}", task.bits()).as_str().into(),
+            pid: 4242,
+            exit_code: 0,
+        }),
     }
 }

@@ -258,7 +258,7 @@ fn containers(
                 ipv4_address: format!("{address}/{}", network.subnet.prefix()),
                 ipv6_address: String::new(),
             };
-            Some((container.id.clone(), endpoint))
+            Some((container.id.to_string(), endpoint))
         })
         .collect()
 }

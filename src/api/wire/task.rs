@@ -188,7 +188,7 @@ fn status(task: &state::Task, state: &State) -> TaskStatus {
         message: status.message.to_string(),
         err,
         container_status: status.container.as_ref().map(|container| ContainerStatus {
-            container_id: container.id.clone(),
+            container_id: container.id.to_string(),
             pid: container.pid,
             exit_code: container.exit_code,
         }),
