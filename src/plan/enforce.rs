@@ -15,7 +15,7 @@ const MISPLACED: &str = "assigned node no longer meets constraints";
 
 /// Rejects misplaced tasks; what becomes of their slots is decided as after any other failure.
 /// Paused nodes keep their tasks, drained and silent ones lose them anyway. A task that suits its
-/// node goes on to do so until the node changes. Whether there are any.
+/// node goes on to do so until the node changes. Gives whether any was rejected.
 pub(super) fn reject_misplaced(desk: &mut Desk<'_>, board: &mut Board<'_>) -> bool {
     let placed: Vec<_> = desk
         .tasks()

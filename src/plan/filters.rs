@@ -85,8 +85,8 @@ impl<'a> Needs<'a> {
         }
     }
 
-    /// Whether a node that suits and has room takes a task of a service that has none there. There
-    /// is more to ask for than views know of.
+    /// Whether a node that suits and has room takes a task of a service that has none there: the
+    /// spec asks for nothing besides.
     pub(super) fn are_plain(&self) -> bool {
         self.ask.is_empty() && self.plugins.is_empty()
     }

@@ -221,7 +221,8 @@ impl Ids {
         u128::from(self.next_u64()) << 64 | u128::from(self.next_u64())
     }
 
-    /// The next 64 bits. SplitMix64, as its authors published it: every output of a period of 2^64 appears once.
+    /// The next 64 bits. SplitMix64, as its authors published it: every output of a period of 2^64
+    /// appears once.
     pub const fn next_u64(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         mix(self.state)

@@ -55,19 +55,15 @@ impl State {
         spec: NodeSpec,
         drain_limit: Option<Nanos>,
     ) -> Applied {
-        let managers = self.nodes.values().filter(|node| node.is_manager()).count();
-        let node = self
-            .nodes
-            .get_mut(&id)
-            .ok_or_else(|| not_found(Kind::Node, &id))?;
-        check_version(Kind::Node, &id.to_string(), node.meta.version, version)?;
-        if node.is_manager() && spec.role == Role::Worker && managers == 1 {
+        let node = self.nodes.get(&id);
+        let before = node.ok_or_else(|| not_found(Kind::Node, &id))?.clone();
+        check_version(Kind::Node, &id.to_string(), before.meta.version, version)?;
+        if spec.role == Role::Worker && self.is_last_manager(&before) {
             return Err(Rejected::LastManager {
-                name: node.description.hostname.clone(),
+                name: before.description.hostname.clone(),
             });
         }
-        let before = node.clone();
-        let node = Arc::make_mut(node);
+        let mut node = Node::clone(&before);
         if node.spec.availability != spec.availability {
             node.availability_since = at;
         }
@@ -79,6 +75,7 @@ impl State {
             Availability::Active | Availability::Pause => None,
         };
         node.meta.write(index, at);
+        self.nodes.insert(id, Arc::new(node));
         self.nodes_changed(index, &[(id, Some(before))]);
         Ok(Reply::Written { version: index })
     }
@@ -90,13 +87,12 @@ impl State {
         id: NodeId,
         force: bool,
     ) -> Applied {
-        let managers = self.nodes.values().filter(|node| node.is_manager()).count();
         let node = self
             .nodes
             .get(&id)
             .ok_or_else(|| not_found(Kind::Node, &id))?;
         let name = node.description.hostname.clone();
-        if node.is_manager() && managers == 1 {
+        if self.is_last_manager(node) {
             return Err(Rejected::LastManager { name });
         }
         if node.is_manager() && !force {
@@ -176,6 +172,12 @@ impl State {
         node.meta.write(index, at);
         self.touched.everything(index);
         Ok(Reply::Written { version: index })
+    }
+
+    /// Looks at all nodes for managers' sake only: most changes are of workers.
+    fn is_last_manager(&self, node: &Node) -> bool {
+        let managers = || self.nodes.values().filter(|node| node.is_manager());
+        node.is_manager() && managers().nth(1).is_none()
     }
 
     /// Lets those services look again to which a change of nodes can matter: they have tasks
