@@ -121,7 +121,7 @@ impl Agenda {
             let changed = changed_at.is_none_or(|at| at > self.settled.unwrap_or(0));
             board.begin_look(self.unseen.contains(&service) || changed);
             let look = look(state, service, now, board);
-            if !look.rejects {
+            if !look.changes.iter().any(Change::rejects) {
                 self.unseen.remove(&service);
             }
             if !look.changes.is_empty() {

@@ -451,7 +451,6 @@ impl<'a> Desk<'a> {
         }
         Look {
             changes: self.changes,
-            rejects: false,
             wake_at: self.wake_at,
             waits: self.waits,
         }

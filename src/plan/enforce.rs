@@ -15,8 +15,8 @@ const MISPLACED: &str = "assigned node no longer meets constraints";
 
 /// Rejects misplaced tasks; what becomes of their slots is decided as after any other failure.
 /// Paused nodes keep their tasks, drained and silent ones lose them anyway. A task that suits its
-/// node goes on to do so until the node changes. Gives whether any was rejected.
-pub(super) fn reject_misplaced(desk: &mut Desk<'_>, board: &mut Board<'_>) -> bool {
+/// node goes on to do so until the node changes.
+pub(super) fn reject_misplaced(desk: &mut Desk<'_>, board: &mut Board<'_>) {
     let placed: Vec<_> = desk
         .tasks()
         .filter(|task| task.is_wanted() && task.occupies_node())
@@ -24,14 +24,13 @@ pub(super) fn reject_misplaced(desk: &mut Desk<'_>, board: &mut Board<'_>) -> bo
         .cloned()
         .collect();
     if placed.is_empty() {
-        return false;
+        return;
     }
     let specs = &desk.service.specs;
     let needs: BTreeMap<u64, Needs<'_>> = specs
         .iter()
         .map(|(version, spec)| (*version, Needs::of(spec)))
         .collect();
-    let mut any = false;
     for task in placed {
         let Some(node) = task.node.and_then(|node| desk.state.node(node)) else {
             continue;
@@ -40,10 +39,8 @@ pub(super) fn reject_misplaced(desk: &mut Desk<'_>, board: &mut Board<'_>) -> bo
         if settled && (!suits(desk, &needs, &task, node) || overcommits(&task, node, board)) {
             desk.end(task.id, TaskState::Rejected, MISPLACED);
             board.give_back(node.id, &task);
-            any = true;
         }
     }
-    any
 }
 
 /// A global service's tasks on nodes that do not suit it are stopped, not rejected.

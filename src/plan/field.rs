@@ -156,21 +156,24 @@ impl<'a> Field<'a> {
         let leaf = self.view.leaf(candidate);
         *self.counted.entry(leaf).or_default() += 1;
         self.view.count(leaf, 1);
-        if !self.neighbours.change()
-            && let Some(best) = rank.with_one_more(self.strategy)
-        {
-            // It is judged when it comes to the front.
-            return self.put_back(candidate, best);
+        if self.neighbours.change() {
+            return self.judge_around(board, candidate, id);
         }
-        let Some(node) = self.state.node(id) else {
+        // Where its rank can be told, it is judged when it comes to the front.
+        let node = || self.view.node(candidate);
+        let next = rank
+            .with_one_more(self.strategy)
+            .or_else(|| self.judge(board, node()?, true).ok());
+        if let Some(next) = next {
+            self.put_back(candidate, next);
+        }
+    }
+
+    /// Judges a candidate anew on which a task was put, and those to which that matters.
+    fn judge_around(&mut self, board: &Board<'_>, candidate: Candidate, node: NodeId) {
+        let Some(node) = self.state.node(node) else {
             return;
         };
-        if !self.neighbours.change() {
-            if let Ok(rank) = self.judge(board, node, true) {
-                self.put_back(candidate, rank);
-            }
-            return;
-        }
         self.neighbours.placed(node);
         for other in 0..self.view.len() {
             let told = |other: &Arc<Node>| self.neighbours.tells_on(node, other);

@@ -66,8 +66,6 @@ pub fn waits(state: &State, service: ServiceId, now: Timestamp) -> Vec<Wait> {
 #[derive(Debug, Default)]
 struct Look {
     changes: Vec<Change>,
-    /// Tasks were found where they may not stay.
-    rejects: bool,
     /// When to look again although nothing has happened.
     wake_at: Option<Timestamp>,
     waits: Vec<Wait>,
@@ -82,14 +80,7 @@ fn look(state: &State, service: ServiceId, now: Timestamp, board: &mut Board<'_>
         stopped::settle(&mut desk);
         return desk.close();
     }
-    let rejects = enforce::reject_misplaced(&mut desk, board);
-    let mut look = decide(desk, board);
-    look.rejects = rejects;
-    look
-}
-
-/// What there is to decide once it is known which tasks may stay where they are.
-fn decide(mut desk: Desk<'_>, board: &mut Board<'_>) -> Look {
+    enforce::reject_misplaced(&mut desk, board);
     if judge::count_failures(&mut desk) == Judgement::RollBack {
         // All that follows would be for a spec that is on its way out.
         return desk.close();

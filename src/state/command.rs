@@ -267,6 +267,17 @@ impl Change {
             _ => None,
         }
     }
+
+    /// Whether a task is not to stay on its node, which does not suit it any more.
+    pub const fn rejects(&self) -> bool {
+        matches!(
+            self,
+            Self::SetState {
+                state: TaskState::Rejected,
+                ..
+            }
+        )
+    }
 }
 
 /// A task that the planner makes.

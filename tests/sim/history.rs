@@ -130,8 +130,13 @@ impl JobShape {
 }
 
 impl Shape {
-    /// Takes away whatever could keep a node from taking a task.
-    pub(super) const fn fit_anywhere(&mut self) {
+    /// A service that goes on for ever, whose tasks any node takes.
+    pub(super) const fn serve(&mut self, replicas: u64) {
+        self.replicas = replicas;
+        self.global = false;
+        self.job = None;
+        self.condition = "any";
+        self.attempts = 0;
         self.max_per_node = 0;
         self.cpus = 0;
         self.generic = 0;

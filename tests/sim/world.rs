@@ -7,8 +7,8 @@ use swarmr::spec::device::Device;
 use swarmr::spec::generic::GenericResource;
 use swarmr::spec::network::Subnet;
 use swarmr::spec::{
-    Availability, ClusterId, ClusterSpec, Nanos, NetworkId, NodeId, RequestId, Role, ServiceId,
-    ServiceSpec, TaskId, Timestamp,
+    Availability, ClusterId, ClusterSpec, Nanos, NetworkId, NodeId, NodeSpec, RequestId, Role,
+    ServiceId, ServiceSpec, TaskId, Timestamp,
 };
 use swarmr::state::check::{check, check_slots};
 use swarmr::state::cluster::{Authority, JoinTokens};
@@ -289,39 +289,30 @@ impl World {
     }
 
     pub(super) fn set_availability(&mut self, node: NodeId, availability: Availability) -> Reply {
-        let Some(found) = self.state.node(node) else {
-            return Reply::Done;
-        };
-        let (version, mut spec) = (found.meta.version, found.spec.clone());
-        spec.availability = availability;
-        self.propose(Op::UpdateNode {
-            id: node,
-            version,
-            spec,
-            drain_limit: None,
-        })
+        self.change_node(node, None, |spec| spec.availability = availability)
     }
 
     pub(super) fn set_role(&mut self, node: NodeId, role: Role) -> Reply {
-        let Some(found) = self.state.node(node) else {
-            return Reply::Done;
-        };
-        let (version, mut spec) = (found.meta.version, found.spec.clone());
-        spec.role = role;
-        self.propose(Op::UpdateNode {
-            id: node,
-            version,
-            spec,
-            drain_limit: None,
-        })
+        self.change_node(node, None, |spec| spec.role = role)
     }
 
     pub(super) fn drain(&mut self, node: NodeId, drain_limit: Option<Nanos>) -> Reply {
+        self.change_node(node, drain_limit, |spec| {
+            spec.availability = Availability::Drain;
+        })
+    }
+
+    fn change_node(
+        &mut self,
+        node: NodeId,
+        drain_limit: Option<Nanos>,
+        change: impl FnOnce(&mut NodeSpec),
+    ) -> Reply {
         let Some(found) = self.state.node(node) else {
             return Reply::Done;
         };
         let (version, mut spec) = (found.meta.version, found.spec.clone());
-        spec.availability = Availability::Drain;
+        change(&mut spec);
         self.propose(Op::UpdateNode {
             id: node,
             version,

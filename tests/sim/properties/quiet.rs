@@ -30,12 +30,7 @@ proptest! {
         fails in any::<bool>(),
         crashes in prop::collection::vec(prop::bool::weighted(0.1), 240),
     ) {
-        shape.replicas = replicas;
-        shape.global = false;
-        shape.job = None;
-        shape.condition = "any";
-        shape.attempts = 0;
-        shape.fit_anywhere();
+        shape.serve(replicas);
         // Slower than jitter makes it, so that only what hangs is late.
         shape.deadline_s = 60;
         let mut world = World::new(seed);
@@ -142,12 +137,7 @@ proptest! {
         order in prop::collection::vec((0..4usize, any::<bool>()), 1..4),
         crashes in prop::collection::vec(prop::bool::weighted(0.1), 150),
     ) {
-        shape.replicas = replicas;
-        shape.global = false;
-        shape.job = None;
-        shape.condition = "any";
-        shape.attempts = 0;
-        shape.fit_anywhere();
+        shape.serve(replicas);
         let mut world = World::new(seed);
         world.agents.jitter(seed);
         for n in 0..4 {
@@ -188,12 +178,8 @@ proptest! {
         zones in prop::collection::vec(any::<bool>(), 4),
         away in prop::collection::vec(any::<bool>(), 4),
     ) {
-        shape.replicas = replicas;
-        shape.global = false;
-        shape.condition = "any";
-        shape.attempts = 0;
-        shape.fit_anywhere();
-        (shape.job, shape.binpack, shape.near) = (None, false, "");
+        shape.serve(replicas);
+        shape.binpack = false;
         shape.rebalance = !asked;
         let mut world = World::new(seed);
         world.agents.jitter(seed);
