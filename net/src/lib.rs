@@ -7,6 +7,7 @@
 pub mod balance;
 pub mod datapath;
 pub mod dns;
+pub mod gossip;
 pub mod identity;
 pub mod overlay;
 pub mod quic;
