@@ -10,6 +10,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("src/state", PURE),
     ("src/plan", PURE),
     ("src/message", PURE),
+    ("net/src/gossip", PURE),
     (
         "src/spec",
         &[

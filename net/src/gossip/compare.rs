@@ -111,6 +111,15 @@ impl Gossip {
         }
     }
 
+    /// Whoever knows of a later life of the node answers.
+    pub(super) fn ask_all_about(&mut self, seat: Seat) {
+        for at in 0..self.links.len() {
+            let to = self.links[at].seat;
+            let briefs = [self.brief(seat)].into_iter().collect();
+            self.say(to, &Message::Summary { briefs });
+        }
+    }
+
     pub(super) fn wanted(&mut self, from: Seat, seat: Seat, start: u64, since: u64) {
         let record = self.table.get(seat);
         let since = if record.life.start == start { since } else { 0 };

@@ -41,9 +41,6 @@ mod time;
 mod timing;
 mod wire;
 
-#[cfg(test)]
-mod tests;
-
 pub use fact::{Change, Fact, FactKey, Phase, TaskId};
 pub use message::Reason;
 pub use node::{Life, NodeId};

@@ -25,6 +25,9 @@ const ACCUSERS_TOLD: usize = 4;
 /// Who is missed is told so again after this.
 const TELL_AGAIN: Duration = Duration::from_millis(50);
 
+/// Before a node is given up that was only slow to be heard of, neighbours have so long to know better.
+const LAST_QUESTION: Duration = Duration::from_millis(200);
+
 impl Suspicions {
     pub(super) fn get(&self, seat: Seat) -> Option<&Suspicion> {
         self.about.get(&seat).map(|(suspicion, _)| suspicion)
@@ -51,6 +54,7 @@ impl Suspicions {
     }
 
     fn keep(&mut self, seat: Seat, suspicion: Suspicion, end: Time) {
+        let end = suspicion.asked_until.map_or(end, |until| until.max(end));
         self.ends.insert((end, seat));
         self.about.insert(seat, (suspicion, end));
     }
@@ -136,7 +140,8 @@ impl Gossip {
         let new = known.is_none();
         let mut suspicion = known.unwrap_or_else(|| Suspicion::new(life, now));
         let counts = suspicion.accuse(by, kernel);
-        let told = suspicion.accusers().len() <= ACCUSERS_TOLD || kernel == Kernel::Answers;
+        let place = suspicion.accusers().iter().position(|it| it.0 == by);
+        let told = place.is_some_and(|place| place < ACCUSERS_TOLD);
         let confirmers = self.confirmers(seat);
         let (end, _) = suspicion.verdict(confirmers, &self.timing);
         self.suspicions.keep(seat, suspicion, end);
@@ -170,13 +175,20 @@ impl Gossip {
             && end <= now
         {
             let confirmers = self.confirmers(seat);
-            let Some((suspicion, _)) = self.suspicions.about.get(&seat) else {
-                self.suspicions.ends.remove(&(end, seat));
-                continue;
+            let Some(mut suspicion) = self.suspicions.end(seat) else {
+                break;
             };
             let (_, reason) = suspicion.verdict(confirmers, &self.timing);
             let life = suspicion.life;
-            self.give_up(seat, life, reason, None);
+            if reason == Reason::Unresponsive && suspicion.asked_until.is_none() {
+                // It may have refuted long ago, and this node was stopped or overrun when that came by.
+                let until = now + LAST_QUESTION;
+                suspicion.asked_until = Some(until);
+                self.suspicions.keep(seat, suspicion, until);
+                self.ask_all_about(seat);
+            } else {
+                self.give_up(seat, life, reason, None);
+            }
         }
     }
 

@@ -11,6 +11,8 @@ pub(super) struct Suspicion {
     pub(super) life: Life,
     since: Time,
     accusers: Vec<(Seat, Kernel)>,
+    /// Until when neighbours may say that they know better.
+    pub(super) asked_until: Option<Time>,
 }
 
 /// More than would change anything are not counted.
@@ -22,6 +24,7 @@ impl Suspicion {
             life,
             since,
             accusers: Vec::new(),
+            asked_until: None,
         }
     }
 

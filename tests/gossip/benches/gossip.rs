@@ -59,7 +59,9 @@ impl Arm {
         note("false alarms");
         let mut alarms = 0;
         for (loss, stopped) in [(0.0, 0.0), (0.05, 0.0), (0.2, 0.0), (0.0, 0.1), (0.05, 0.1)] {
-            let raised = watch::<M>(small, loss, stopped, seed, 60);
+            // Stops make so much to tell that they take the simulation long.
+            let seconds = if stopped > 0.0 { 30 } else { 120 };
+            let raised = watch::<M>(small, loss, stopped, seed, seconds);
             note(&format!("{raised} at {loss} loss, {stopped} stopped"));
             alarms += raised;
         }

@@ -122,18 +122,19 @@ pub fn idle_bytes<M: Kind>(count: usize, loss: f64, seed: u64, seconds: u64) -> 
 }
 
 /// Runs and counts how often a living node was declared dead. A share of the nodes, others every time,
-/// is stopped at any moment, each for half a second to five.
+/// is stopped at any moment, each for half a second to five; between two stops it runs for a second.
 pub fn watch<M: Kind>(count: usize, loss: f64, stopped: f64, seed: u64, seconds: u64) -> usize {
     let mut world = network::<M>(count, loss, seed);
     let mut dice = Dice::new(seed ^ 0xa11e);
     let wanted = (count as f64 * stopped) as usize;
     let mut resume_at: Vec<(u64, usize)> = Vec::new();
+    let mut free_at = vec![0; count];
     let mut alarms = Alarms::default();
     let end = world.now + seconds * SECOND;
     while world.now < end {
         while resume_at.len() < wanted {
             let node = dice.below(count as u64) as usize;
-            if world.is_up(node) {
+            if world.is_up(node) && free_at[node] <= world.now {
                 world.stop(node);
                 let pause = SECOND / 2 + dice.below(9 * SECOND / 2);
                 resume_at.push((world.now + pause, node));
@@ -145,6 +146,7 @@ pub fn watch<M: Kind>(count: usize, loss: f64, stopped: f64, seed: u64, seconds:
             let over = *at <= now;
             if over {
                 world.resume(*node);
+                free_at[*node] = now + SECOND;
             }
             !over
         });
