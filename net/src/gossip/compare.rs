@@ -86,8 +86,8 @@ impl Gossip {
                 self.suspect(seat, theirs.life, from, Kernel::Unknown, Some(from));
             }
         } else if theirs.dead {
-            // Perhaps it was dead to one side of a network that was divided: it can still refute that.
-            self.suspect(seat, theirs.life, from, Kernel::Unknown, Some(from));
+            // Perhaps it was dead to one side of a network that was divided.
+            self.buried(seat, theirs.life, from);
         } else {
             self.meet(seat, theirs.life, Some(from));
         }

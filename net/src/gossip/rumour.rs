@@ -129,7 +129,7 @@ impl Gossip {
         from: Option<Seat>,
     ) {
         if Some(seat) == self.me {
-            return self.refute(life);
+            return self.refute(life, from);
         }
         if life < self.table.get(seat).life || !self.table.is_up(seat) {
             return;
@@ -157,6 +157,17 @@ impl Gossip {
                 }
             }
         }
+    }
+
+    /// `from` has given the node up: here it can still refute that, but need not be given all the time.
+    pub(super) fn buried(&mut self, seat: Seat, life: Life, from: Seat) {
+        self.suspect(seat, life, from, Kernel::Unknown, Some(from));
+        let Some(mut suspicion) = self.suspicions.end(seat) else {
+            return;
+        };
+        suspicion.buried_since.get_or_insert(self.clock.now());
+        let (end, _) = suspicion.verdict(self.confirmers(seat), &self.timing);
+        self.suspicions.keep(seat, suspicion, end);
     }
 
     /// Neighbours who have to agree on a node's death: few enough that those who can do.
@@ -194,7 +205,7 @@ impl Gossip {
 
     fn give_up(&mut self, seat: Seat, life: Life, reason: Reason, from: Option<Seat>) {
         if Some(seat) == self.me {
-            return self.refute(life);
+            return self.refute(life, from);
         }
         if life < self.table.get(seat).life || !self.table.is_up(seat) {
             return;
@@ -283,11 +294,16 @@ impl Gossip {
     }
 
     /// Somebody misses this node, in this life or a later one.
-    fn refute(&mut self, life: Life) {
+    fn refute(&mut self, life: Life, from: Option<Seat>) {
         let Some(me) = self.me else { return };
         if life >= self.table.get(me).life {
             self.health.worse();
             self.refute_beyond(life, false);
+        }
+        // Whoever said so may be no neighbour: on the other side of a network that was divided.
+        if let Some(from) = from {
+            let since = self.table.get(me).version;
+            self.say_news(from, me, since);
         }
     }
 

@@ -1,5 +1,7 @@
 //! Who says that a node is silent, and how long it has to be heard of.
 
+use std::time::Duration;
+
 use super::message::{Kernel, Reason};
 use super::node::Life;
 use super::roster::Seat;
@@ -13,7 +15,12 @@ pub(super) struct Suspicion {
     accusers: Vec<(Seat, Kernel)>,
     /// Until when neighbours may say that they know better.
     pub(super) asked_until: Option<Time>,
+    /// Since when it is known that others have given the node up.
+    pub(super) buried_since: Option<Time>,
 }
+
+/// Who was given up elsewhere has had its time there; this is to refute that here.
+const BURIED_FOR: Duration = Duration::from_secs(2);
 
 /// More than would change anything are not counted.
 const MOST_ACCUSERS: usize = 8;
@@ -25,6 +32,7 @@ impl Suspicion {
             since,
             accusers: Vec::new(),
             asked_until: None,
+            buried_since: None,
         }
     }
 
@@ -74,14 +82,15 @@ impl Suspicion {
         };
         let range = timing.lone_patience.saturating_sub(timing.patience);
         let patience = timing.lone_patience - range.mul_f64(share.clamp(0.0, 1.0));
-        (self.since + patience, Reason::Unresponsive)
+        let end = self.since + patience;
+        let buried = self.buried_since.map(|since| since + BURIED_FOR);
+        let end = buried.map_or(end, |buried| buried.min(end));
+        (end, Reason::Unresponsive)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn patience(accusers: &[Kernel]) -> (Duration, Reason) {

@@ -18,7 +18,7 @@ fn main() {
     let scale: usize = after("--scale").and_then(|it| it.parse().ok()).unwrap_or(1);
     let began = Instant::now();
     let own = Arm::of::<Swarmr>(seed, scale, 8 * SECOND, &began);
-    let peer = Arm::of::<Memberlist>(seed, scale, 100 * SECOND, &began);
+    let peer = Arm::of::<Memberlist>(seed, scale, 60 * SECOND, &began);
     for (own, peer) in own.rows.iter().zip(&peer.rows) {
         own.print(peer, json);
     }
@@ -60,7 +60,7 @@ impl Arm {
         let mut alarms = 0;
         for (loss, stopped) in [(0.0, 0.0), (0.05, 0.0), (0.2, 0.0), (0.0, 0.1), (0.05, 0.1)] {
             // Stops make so much to tell that they take the simulation long.
-            let seconds = if stopped > 0.0 { 30 } else { 120 };
+            let seconds = if stopped > 0.0 { 20 } else { 120 };
             let raised = watch::<M>(small, loss, stopped, seed, seconds);
             note(&format!("{raised} at {loss} loss, {stopped} stopped"));
             alarms += raised;

@@ -36,7 +36,13 @@ fn every_crash_is_known_to_all_soon() {
         let found = crashes::<Swarmr>(120, loss, seed, 8, SECOND, 6 * SECOND);
         for detection in found {
             let all = detection.all.expect("everybody knows in the end");
-            assert!(all < 5 * SECOND / 2, "{all} µs at {loss} loss, seed {seed}");
+            // Who loses every copy of the news hears of it when it compares.
+            let limit = if loss < 0.1 {
+                5 * SECOND / 2
+            } else {
+                6 * SECOND
+            };
+            assert!(all < limit, "{all} µs at {loss} loss, seed {seed}");
         }
     }
 }
@@ -94,7 +100,7 @@ fn the_halves_of_a_divided_network_find_each_other() {
         assert!(beliefs >= 2, "nobody noticed");
         world.told.clear();
         world.heal();
-        world.run_for(25 * SECOND);
+        world.run_for(15 * SECOND);
         assert_eq!(views(&world), 1, "seed {seed}");
         for node in living(&world) {
             let gossip = &world.machine(node).gossip;
