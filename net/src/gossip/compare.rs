@@ -24,10 +24,8 @@ impl Gossip {
         let Some(link) = self.link(from) else {
             return;
         };
-        link.differs = (view != own).then(|| match link.differs {
-            Some((since, _)) => (since, view),
-            None => (due, view),
-        });
+        let since = link.differs.map_or(due, |(since, _)| since);
+        link.differs = (view != own).then_some((since, view));
     }
 
     /// Where a difference was no news under way, this side begins to compare.

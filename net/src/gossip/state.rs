@@ -206,8 +206,8 @@ impl Gossip {
         let old = Arc::clone(&self.table.roster);
         let moved = |seat: Seat| roster.seat(old.id(seat));
         self.table.move_to(Arc::clone(&roster));
-        self.links.retain_mut(|link| link.move_to(&moved));
-        self.suspicions.move_to(&moved);
+        self.links.retain_mut(|link| link.move_to(moved));
+        self.suspicions.move_to(moved);
         self.asked.clear();
         self.told.clear();
         self.me = roster.seat(self.id);
