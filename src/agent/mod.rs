@@ -27,6 +27,7 @@ mod keeper;
 mod leave;
 mod limit;
 mod listening;
+mod names;
 pub mod net_driver;
 pub mod network;
 mod opening;

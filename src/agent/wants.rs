@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use swarmr_net::balance::{BalanceWant, Protocol as NetProtocol, PublishedWant, VipWant};
-use swarmr_net::dns::{DnsNetwork, Table};
+use swarmr_net::dns::Table;
 use swarmr_net::overlay::{NetworkWant, OverlayWant, PeerWant, RemoteWant, Subnet as NetSubnet};
 
+use super::names;
 use super::network::NetworkWants;
 use super::order::bridge_name;
 use crate::spec::network::Subnet;
@@ -78,7 +79,7 @@ pub fn wants(
             networks: assignment
                 .networks
                 .iter()
-                .map(|network| names(network, dead))
+                .map(|network| names::of(network, dead))
                 .collect(),
             callers: callers(assignment),
         },
@@ -149,15 +150,18 @@ pub(super) fn overlay_mtu(network: &AssignedNetwork, underlay: &Underlay) -> u32
     network.mtu.map_or(underlay.overlay_mtu, u32::from)
 }
 
-fn net_subnet(subnet: Subnet) -> NetSubnet {
+pub(super) fn net_subnet(subnet: Subnet) -> NetSubnet {
     NetSubnet::new(subnet.base(), subnet.prefix()).expect("our prefixes are at most 32 too")
 }
 
-fn is_serving(endpoint: &NetworkEndpoint, dead: &BTreeSet<TaskId>) -> bool {
+pub(super) fn is_serving(endpoint: &NetworkEndpoint, dead: &BTreeSet<TaskId>) -> bool {
     endpoint.serving && !dead.contains(&endpoint.task)
 }
 
-fn serving_addresses(service: &NetworkService, dead: &BTreeSet<TaskId>) -> Vec<Ipv4Addr> {
+pub(super) fn serving_addresses(
+    service: &NetworkService,
+    dead: &BTreeSet<TaskId>,
+) -> Vec<Ipv4Addr> {
     service
         .endpoints
         .iter()
@@ -197,55 +201,6 @@ fn published(port: &PublishedPort, dead: &BTreeSet<Ipv4Addr>) -> Option<Publishe
             .copied()
             .collect(),
     })
-}
-
-fn names(network: &AssignedNetwork, dead: &BTreeSet<TaskId>) -> DnsNetwork {
-    let mut names: BTreeMap<String, Vec<Ipv4Addr>> = BTreeMap::new();
-    let mut pointers = BTreeMap::new();
-    for service in &network.services {
-        let tasks = serving_addresses(service, dead);
-        let one = service
-            .virtual_address
-            .map_or_else(|| tasks.clone(), |address| vec![address]);
-        for name in std::iter::once(&service.name).chain(&service.aliases) {
-            // Several services may share an alias: it stands for all of them.
-            add(&mut names, name.clone(), &one);
-            add(&mut names, format!("tasks.{name}"), &tasks);
-        }
-        if let Some(address) = service.virtual_address {
-            pointers.insert(address, service.name.clone());
-        }
-        for endpoint in &service.endpoints {
-            let slot = format!("{}.{}", service.name, endpoint.slot);
-            let container = format!("{slot}.{}", endpoint.task);
-            // An address that is held has its name, whether it takes connections or not; the
-            // name leads to it only when it does. The slot is known even between two tasks.
-            let addresses: &[Ipv4Addr] = match is_serving(endpoint, dead) {
-                true => &[endpoint.address],
-                false => &[],
-            };
-            pointers.insert(endpoint.address, container.clone());
-            add(&mut names, slot, addresses);
-            add(&mut names, container, addresses);
-        }
-    }
-    DnsNetwork {
-        id: network.id.to_string(),
-        subnet: net_subnet(network.subnet),
-        gateway: network.gateway,
-        internal: network.internal,
-        names,
-        pointers,
-    }
-}
-
-fn add(names: &mut BTreeMap<String, Vec<Ipv4Addr>>, name: String, addresses: &[Ipv4Addr]) {
-    let known = names.entry(name).or_default();
-    for address in addresses {
-        if !known.contains(address) {
-            known.push(*address);
-        }
-    }
 }
 
 /// Every address of a container of this node, with all of the networks that the container is on.

@@ -1,6 +1,10 @@
+use std::net::IpAddr;
+
+use swarmr_net::dns::Served;
+
 use super::*;
 use crate::spec::{ClusterId, NetworkId, Role, ServiceId};
-use crate::state::assignment::{AssignedTask, Peer, Stamp};
+use crate::state::assignment::{AssignedTask, Peer, ServicePort, Stamp};
 use crate::state::task::{Attachment, Slot};
 
 const HERE: NodeId = NodeId::from_bits(0xA000_0000_0000_0000_0007);
@@ -29,6 +33,7 @@ fn service(name: &str, virtual_address: Option<Ipv4Addr>) -> NetworkService {
         aliases: Vec::new(),
         virtual_address,
         endpoints: Vec::new(),
+        ports: Vec::new(),
     }
 }
 
@@ -119,8 +124,8 @@ fn made() -> NetworkWants {
     wants(&assignment(), &BTreeSet::new(), &Underlay::default())
 }
 
-fn names<'a>(wants: &'a NetworkWants, place: usize, name: &str) -> Option<&'a Vec<Ipv4Addr>> {
-    wants.dns.networks[place].names.get(name)
+fn names(wants: &NetworkWants, place: usize, name: &str) -> Option<Vec<IpAddr>> {
+    wants.dns.networks[place].names.get(name).cloned()
 }
 
 #[test]
@@ -157,31 +162,59 @@ fn what_is_dead_here_is_out_of_everything_but_keeps_its_address() {
     let wants = wants(&assignment(), &dead, &Underlay::default());
     assert_eq!(wants.balance.vips[0].backends, [ip(1, 22)]);
     assert_eq!(wants.balance.published[0].backends, [ip(1, 22)]);
-    assert_eq!(names(&wants, 0, "tasks.web").unwrap(), &[ip(1, 22)]);
+    assert_eq!(names(&wants, 0, "tasks.web").unwrap(), [ip(1, 22)]);
     assert!(names(&wants, 0, "web.1").unwrap().is_empty());
     assert!(names(&wants, 1, "db").unwrap().is_empty());
-    assert!(wants.dns.networks[0].pointers.contains_key(&ip(1, 21)));
+    assert!(
+        wants.dns.networks[0]
+            .pointers
+            .contains_key(&IpAddr::from(ip(1, 21)))
+    );
 }
 
 #[test]
 fn names_stand_for_virtual_addresses_tasks_and_slots() {
     let wants = made();
     for name in ["web", "www"] {
-        assert_eq!(names(&wants, 0, name).unwrap(), &[ip(1, 100)]);
+        assert_eq!(names(&wants, 0, name).unwrap(), [ip(1, 100)]);
         let tasks = format!("tasks.{name}");
-        assert_eq!(names(&wants, 0, &tasks).unwrap(), &[ip(1, 21), ip(1, 22)]);
+        assert_eq!(names(&wants, 0, &tasks).unwrap(), [ip(1, 21), ip(1, 22)]);
     }
-    assert_eq!(names(&wants, 0, "web.2").unwrap(), &[ip(1, 22)]);
+    assert_eq!(names(&wants, 0, "web.2").unwrap(), [ip(1, 22)]);
     let container = format!("web.1.{}", TaskId::from_bits(1));
-    assert_eq!(names(&wants, 0, &container).unwrap(), &[ip(1, 21)]);
+    assert_eq!(names(&wants, 0, &container).unwrap(), [ip(1, 21)]);
     // Known, but not to be sent to yet.
     assert!(names(&wants, 0, "web.3").unwrap().is_empty());
     // Without a virtual address the name stands for the tasks.
-    assert_eq!(names(&wants, 1, "db").unwrap(), &[ip(2, 24)]);
+    assert_eq!(names(&wants, 1, "db").unwrap(), [ip(2, 24)]);
     assert_eq!(names(&wants, 1, "web"), None);
     let pointers = &wants.dns.networks[0].pointers;
-    assert_eq!(pointers[&ip(1, 100)], "web");
-    assert_eq!(pointers[&ip(1, 21)], container);
+    assert_eq!(pointers[&ip(1, 100).into()], "web");
+    assert_eq!(pointers[&ip(1, 21).into()], container);
+}
+
+#[test]
+fn ports_say_which_tasks_serve_them() {
+    let mut assignment = assignment();
+    assignment.networks[0].services[0].ports = vec![ServicePort {
+        name: "http".to_owned(),
+        protocol: Protocol::Tcp,
+        target: 80,
+    }];
+    let dead = BTreeSet::from([TaskId::from_bits(1)]);
+    let served = |dead: &BTreeSet<TaskId>| {
+        let wants = wants(&assignment, dead, &Underlay::default());
+        wants.dns.networks[0].served.clone()
+    };
+    let place = |task: u64| Served {
+        target: format!("web.{task}.{}", TaskId::from_bits(u128::from(task))),
+        port: 80,
+    };
+    let all = served(&BTreeSet::new());
+    for name in ["_80._tcp.web", "_http._tcp.web", "_http._tcp.www"] {
+        assert_eq!(all[name], [place(1), place(2)], "{name}");
+    }
+    assert_eq!(served(&dead)["_80._tcp.web"], [place(2)]);
 }
 
 #[test]
@@ -191,7 +224,7 @@ fn an_alias_that_two_services_share_stands_for_both() {
     api.aliases = vec!["www".to_owned()];
     assignment.networks[0].services.push(api);
     let wants = wants(&assignment, &BTreeSet::new(), &Underlay::default());
-    assert_eq!(names(&wants, 0, "www").unwrap(), &[ip(1, 100), ip(1, 101)]);
+    assert_eq!(names(&wants, 0, "www").unwrap(), [ip(1, 100), ip(1, 101)]);
 }
 
 #[test]

@@ -135,6 +135,18 @@ pub struct NetworkService {
     /// `None` for `dnsrr`.
     pub virtual_address: Option<Ipv4Addr>,
     pub endpoints: Vec<NetworkEndpoint>,
+    /// What its tasks serve, as far as it is published.
+    #[serde(default)]
+    pub ports: Vec<ServicePort>,
+}
+
+/// A port of a service's tasks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServicePort {
+    /// May be empty.
+    pub name: String,
+    pub protocol: Protocol,
+    pub target: u16,
 }
 
 /// A task's place on one network.
@@ -313,6 +325,7 @@ impl State {
                 aliases: aliases(service, network),
                 virtual_address: service.endpoint.virtual_addresses.get(&network.id).copied(),
                 endpoints: endpoints.remove(&service.id).unwrap_or_default(),
+                ports: service.endpoint.ports.iter().map(service_port).collect(),
             })
             .collect()
     }
@@ -384,6 +397,14 @@ fn assigned_task(task: &Task, node: &Node, drained: &BTreeSet<TaskId>) -> Assign
             DesiredState::Remove => Want::Removed,
         },
         attachments: task.attachments.to_vec(),
+    }
+}
+
+fn service_port(port: &PortConfig) -> ServicePort {
+    ServicePort {
+        name: port.name.clone(),
+        protocol: port.protocol,
+        target: port.target_port,
     }
 }
 

@@ -290,6 +290,7 @@ fn add_endpoint(network: &mut AssignedNetwork, service: ServiceId, endpoint: Net
                 aliases: Vec::new(),
                 virtual_address: Some(Ipv4Addr::new(10, 91, third, host)),
                 endpoints: vec![endpoint],
+                ports: Vec::new(),
             });
         }
     }

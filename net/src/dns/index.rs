@@ -1,19 +1,16 @@
 //! What the resolver answers. Pure.
 
-use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{DnsNetwork, Table};
+use super::{DnsNetwork, Served, Table, reverse};
 use crate::overlay::Subnet;
-
-/// The end of names that ask for the name of an address.
-const REVERSE: &str = ".in-addr.arpa";
 
 /// A [`Table`], made ready for lookups.
 #[derive(Debug, Default)]
 pub struct Index {
     networks: Vec<Network>,
-    callers: HashMap<Ipv4Addr, Vec<usize>>,
+    callers: HashMap<Ipv4Addr, Box<[usize]>>,
 }
 
 #[derive(Debug)]
@@ -21,26 +18,40 @@ struct Network {
     subnet: Subnet,
     gateway: Ipv4Addr,
     internal: bool,
-    names: HashMap<String, Vec<Ipv4Addr>>,
-    pointers: HashMap<Ipv4Addr, String>,
+    names: HashMap<Box<str>, Entry>,
+    pointers: HashMap<IpAddr, Box<str>>,
+}
+
+/// Everything about one name.
+#[derive(Debug, Default)]
+struct Entry {
+    v4: Vec<Ipv4Addr>,
+    v6: Vec<Ipv6Addr>,
+    served: Vec<Served>,
 }
 
 /// What is asked about a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Its IPv4 addresses.
-    Address,
+    V4,
+    /// Its IPv6 addresses.
+    V6,
     /// The name of an address.
     Pointer,
+    /// Where a service is served.
+    Served,
     /// Anything else.
     Other,
 }
 
 /// What to say.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
-    Addresses(Vec<Ipv4Addr>),
-    Pointer(String),
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer<'a> {
+    V4(&'a [Ipv4Addr]),
+    V6(&'a [Ipv6Addr]),
+    Pointer(&'a str),
+    Served(&'a [Served]),
     /// The name exists but has nothing of this kind.
     Empty,
     /// There is no such name.
@@ -61,7 +72,7 @@ impl Index {
             .enumerate()
             .map(|(position, network)| (network.id.as_str(), position))
             .collect();
-        let known = |ids: &Vec<String>| -> Vec<usize> {
+        let known = |ids: &Vec<String>| -> Box<[usize]> {
             let positions = ids.iter().map(|id| positions.get(id.as_str()).copied());
             positions.flatten().collect()
         };
@@ -76,205 +87,118 @@ impl Index {
     }
 
     /// The answer for the container at `caller`, which asked the resolver at
-    /// `gateway` for `name`.
-    pub fn lookup(&self, caller: Ipv4Addr, gateway: Ipv4Addr, name: &str, kind: Kind) -> Answer {
-        let networks = self.networks_of(caller, gateway);
-        if networks.is_empty() {
+    /// `gateway` for `name`: lower case, without the dot at the end.
+    pub fn lookup(
+        &self,
+        caller: Ipv4Addr,
+        gateway: Ipv4Addr,
+        name: &str,
+        kind: Kind,
+    ) -> Answer<'_> {
+        let mut networks = self.networks_of(caller, gateway).peekable();
+        if networks.peek().is_none() {
             return Answer::Refused;
         }
-        let name = name.trim_end_matches('.').to_ascii_lowercase();
-        let known = match kind {
-            Kind::Pointer => self.pointer(&networks, &name),
-            Kind::Address | Kind::Other => networks.iter().find_map(|network| {
-                let addresses = network.names.get(&name)?;
-                Some(match kind {
-                    Kind::Address if !addresses.is_empty() => Answer::Addresses(addresses.clone()),
-                    _ => Answer::Empty,
-                })
-            }),
-        };
-        let outside = || match networks.iter().all(|network| network.internal) {
-            true => Answer::NotFound,
-            false => Answer::Forward,
-        };
-        known.unwrap_or_else(outside)
+        let mut all_internal = true;
+        let asked = (kind == Kind::Pointer)
+            .then(|| reverse::address_of(name))
+            .flatten();
+        for network in networks {
+            all_internal &= network.internal;
+            let known = match asked {
+                Some(address) => network.pointers.get(&address).map(|it| Answer::Pointer(it)),
+                None => network.names.get(name).map(|entry| entry.answer(kind)),
+            };
+            if let Some(known) = known {
+                return known;
+            }
+        }
+        if all_internal || asked.is_some_and(|address| self.is_ours(address)) {
+            return Answer::NotFound;
+        }
+        Answer::Forward
     }
 
     /// The networks of a caller; the one it asked on first.
-    fn networks_of(&self, caller: Ipv4Addr, gateway: Ipv4Addr) -> Vec<&Network> {
-        let asked = |network: &&Network| network.gateway == gateway;
-        let Some(positions) = self.callers.get(&caller) else {
-            // The host itself, or a container that the table does not have yet.
-            let networks = self.networks.iter().filter(asked);
-            return networks
-                .filter(|network| network.subnet.contains(caller))
-                .collect();
-        };
-        let networks = positions.iter().filter_map(|at| self.networks.get(*at));
-        let (mut first, others): (Vec<&Network>, Vec<&Network>) = networks.partition(asked);
-        first.extend(others);
-        first
+    fn networks_of(&self, caller: Ipv4Addr, gateway: Ipv4Addr) -> impl Iterator<Item = &Network> {
+        let is_asked = move |network: &&Network| network.gateway == gateway;
+        let listed = self.callers.get(&caller).map(|positions| {
+            let networks = || positions.iter().filter_map(|at| self.networks.get(*at));
+            let others = networks().filter(move |network| !is_asked(network));
+            networks().filter(is_asked).chain(others)
+        });
+        // The host itself, or a container that the table does not have yet.
+        let by_subnet = listed.is_none().then(|| {
+            let asked = self.networks.iter().filter(is_asked);
+            asked.filter(move |network| network.subnet.contains(caller))
+        });
+        let by_subnet = by_subnet.into_iter().flatten();
+        listed.into_iter().flatten().chain(by_subnet)
     }
 
-    /// The name of the address in `name`, if the address is in an overlay of
-    /// ours: what is unknown there is unknown to everybody.
-    fn pointer(&self, networks: &[&Network], name: &str) -> Option<Answer> {
-        let address = reversed(name)?;
-        let pointer = networks.iter().find_map(|it| it.pointers.get(&address));
-        if let Some(pointer) = pointer {
-            return Some(Answer::Pointer(pointer.clone()));
+    /// Whether nobody outside can know the name of an address: what is unknown
+    /// here is unknown to everybody, and is none of the host's resolvers'
+    /// business (RFC 6303 says so of the private addresses of IPv6).
+    fn is_ours(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => self.networks.iter().any(|it| it.subnet.contains(address)),
+            IpAddr::V6(address) => address.is_unique_local(),
         }
-        let ours = self.networks.iter().any(|it| it.subnet.contains(address));
-        ours.then_some(Answer::NotFound)
     }
 }
 
 impl Network {
     fn new(network: &DnsNetwork) -> Self {
-        let lower = |name: &String| name.trim_end_matches('.').to_ascii_lowercase();
+        let mut names: HashMap<Box<str>, Entry> = HashMap::with_capacity(network.names.len());
+        for (name, addresses) in &network.names {
+            let entry = names.entry(canonical(name)).or_default();
+            for address in addresses {
+                match address {
+                    IpAddr::V4(address) => entry.v4.push(*address),
+                    IpAddr::V6(address) => entry.v6.push(*address),
+                }
+            }
+        }
+        for (name, served) in &network.served {
+            names
+                .entry(canonical(name))
+                .or_default()
+                .served
+                .clone_from(served);
+        }
         Self {
             subnet: network.subnet,
             gateway: network.gateway,
             internal: network.internal,
-            names: network
-                .names
-                .iter()
-                .map(|(name, addresses)| (lower(name), addresses.clone()))
-                .collect(),
-            pointers: network
-                .pointers
-                .iter()
-                .map(|(address, name)| (*address, name.clone()))
-                .collect(),
+            names,
+            pointers: boxed(&network.pointers),
         }
     }
 }
 
-/// `11.1.0.10.in-addr.arpa` is 10.0.1.11.
-fn reversed(name: &str) -> Option<Ipv4Addr> {
-    let address: Ipv4Addr = name.strip_suffix(REVERSE)?.parse().ok()?;
-    let [a, b, c, d] = address.octets();
-    Some(Ipv4Addr::new(d, c, b, a))
+impl Entry {
+    fn answer(&self, kind: Kind) -> Answer<'_> {
+        match kind {
+            Kind::V4 if !self.v4.is_empty() => Answer::V4(&self.v4),
+            Kind::V6 if !self.v6.is_empty() => Answer::V6(&self.v6),
+            Kind::Served if !self.served.is_empty() => Answer::Served(&self.served),
+            _ => Answer::Empty,
+        }
+    }
+}
+
+/// A name as lookups want it.
+pub(super) fn canonical(name: &str) -> Box<str> {
+    name.trim_end_matches('.').to_ascii_lowercase().into()
+}
+
+fn boxed(pointers: &BTreeMap<IpAddr, String>) -> HashMap<IpAddr, Box<str>> {
+    let pointers = pointers.iter();
+    pointers
+        .map(|(address, name)| (*address, name.as_str().into()))
+        .collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-
-    const HERE: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 11);
-    const BOTH: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 12);
-    const CLOSED: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 11);
-    const GATE_A: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 1);
-    const GATE_B: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 1);
-
-    fn network(id: &str, third: u8, internal: bool, names: &[(&str, &[u8])]) -> DnsNetwork {
-        let ip = |last: u8| Ipv4Addr::new(10, 0, third, last);
-        DnsNetwork {
-            id: id.to_owned(),
-            subnet: Subnet::new(ip(0), 24).unwrap(),
-            gateway: ip(1),
-            internal,
-            names: names
-                .iter()
-                .map(|(name, lasts)| {
-                    let addresses = lasts.iter().map(|last| ip(*last)).collect();
-                    ((*name).to_owned(), addresses)
-                })
-                .collect(),
-            pointers: BTreeMap::from([(ip(21), "web.1".to_owned())]),
-        }
-    }
-
-    fn index() -> Index {
-        let open = network(
-            "a",
-            1,
-            false,
-            &[
-                ("Web", &[100]),
-                ("tasks.web", &[21, 22]),
-                ("gone", &[]),
-                ("twin", &[7]),
-            ],
-        );
-        let closed = network("b", 2, true, &[("db", &[100]), ("twin", &[8])]);
-        let on = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
-        Index::new(&Table {
-            networks: vec![open, closed],
-            callers: BTreeMap::from([
-                (HERE, on(&["a"])),
-                (BOTH, on(&["a", "b", "vanished"])),
-                (CLOSED, on(&["b"])),
-            ]),
-        })
-    }
-
-    fn ask(caller: Ipv4Addr, gateway: Ipv4Addr, name: &str) -> Answer {
-        index().lookup(caller, gateway, name, Kind::Address)
-    }
-
-    fn ip(third: u8, last: u8) -> Answer {
-        Answer::Addresses(vec![Ipv4Addr::new(10, 0, third, last)])
-    }
-
-    #[test]
-    fn names_are_found_in_any_case_and_with_a_final_dot() {
-        for name in ["web", "WEB", "wEb."] {
-            assert_eq!(ask(HERE, GATE_A, name), ip(1, 100));
-        }
-    }
-
-    #[test]
-    fn a_caller_sees_the_names_of_its_own_networks_only() {
-        assert_eq!(ask(HERE, GATE_A, "db"), Answer::Forward);
-        assert_eq!(ask(BOTH, GATE_A, "db"), ip(2, 100));
-        assert_eq!(ask(CLOSED, GATE_B, "web"), Answer::NotFound);
-    }
-
-    #[test]
-    fn the_network_asked_on_comes_first() {
-        assert_eq!(ask(BOTH, GATE_A, "twin"), ip(1, 7));
-        assert_eq!(ask(BOTH, GATE_B, "twin"), ip(2, 8));
-    }
-
-    #[test]
-    fn a_container_that_is_not_listed_yet_is_known_by_its_subnet() {
-        let fresh = Ipv4Addr::new(10, 0, 1, 99);
-        assert_eq!(ask(fresh, GATE_A, "web"), ip(1, 100));
-        assert_eq!(ask(fresh, GATE_B, "db"), Answer::Refused);
-    }
-
-    #[test]
-    fn strangers_are_refused() {
-        let stranger = Ipv4Addr::new(203, 0, 113, 9);
-        assert_eq!(ask(stranger, GATE_A, "web"), Answer::Refused);
-        assert_eq!(ask(stranger, GATE_A, "example.com"), Answer::Refused);
-    }
-
-    #[test]
-    fn a_known_name_without_addresses_is_empty() {
-        assert_eq!(ask(HERE, GATE_A, "gone"), Answer::Empty);
-        let other = index().lookup(HERE, GATE_A, "web", Kind::Other);
-        assert_eq!(other, Answer::Empty);
-    }
-
-    #[test]
-    fn outside_names_are_passed_on_unless_all_networks_are_internal() {
-        assert_eq!(ask(HERE, GATE_A, "example.com"), Answer::Forward);
-        assert_eq!(ask(BOTH, GATE_B, "example.com"), Answer::Forward);
-        assert_eq!(ask(CLOSED, GATE_B, "example.com"), Answer::NotFound);
-    }
-
-    #[test]
-    fn addresses_have_names_and_unknown_ones_of_ours_are_not_passed_on() {
-        let ask = |name| index().lookup(HERE, GATE_A, name, Kind::Pointer);
-        let pointer = Answer::Pointer("web.1".to_owned());
-        assert_eq!(ask("21.1.0.10.in-addr.arpa."), pointer);
-        assert_eq!(ask("22.1.0.10.in-addr.arpa."), Answer::NotFound);
-        assert_eq!(ask("21.2.0.10.in-addr.arpa."), Answer::NotFound);
-        assert_eq!(ask("8.8.8.8.in-addr.arpa."), Answer::Forward);
-        assert_eq!(ask("nonsense.in-addr.arpa."), Answer::Forward);
-    }
-}
+#[path = "index_tests.rs"]
+mod tests;

@@ -2,27 +2,36 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use hickory_server::Server;
+use hickory_server::net::xfer::Protocol;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Socket, Type};
 use thiserror::Error;
 use tokio::net::{TcpListener, UdpSocket};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
+use super::datagrams::{self, Reply};
 use super::forward::Forwarder;
 use super::handler::{Handler, Shared};
-use super::{Index, Table};
+use super::slots::Slots;
+use super::{Index, Table, streams};
 
 const PORT: u16 = 53;
-/// For a question over TCP to arrive.
-const TCP_DEADLINE: Duration = Duration::from_secs(5);
-/// Answers waiting to be written to one TCP connection.
-const TCP_ANSWERS: usize = 32;
+/// For running answers when the resolver closes.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
+/// Questions that wait for the host's resolvers, in all and of one container.
+const WAITING: usize = 1024;
+const WAITING_EACH: usize = 256;
+/// Connections over TCP, in all and of one container.
+const CONNECTIONS: usize = 512;
+const CONNECTIONS_EACH: usize = 64;
 
 /// The resolver cannot be started.
 #[derive(Debug, Error)]
@@ -41,7 +50,18 @@ pub struct ListenProblem {
 /// The resolver. Dropping it closes its sockets.
 pub struct DnsServer {
     shared: Arc<Shared>,
-    listeners: BTreeMap<Ipv4Addr, Server<Handler>>,
+    listeners: BTreeMap<Ipv4Addr, Listener>,
+    /// Questions that take the long way.
+    waiting: Slots,
+    /// Connections over TCP.
+    connections: Slots,
+}
+
+/// The sockets at one address. Dropping it closes them.
+struct Listener {
+    tracker: TaskTracker,
+    closing: CancellationToken,
+    datagrams: AbortOnDropHandle<()>,
 }
 
 impl DnsServer {
@@ -56,6 +76,8 @@ impl DnsServer {
                 turn: AtomicUsize::new(0),
             }),
             listeners: BTreeMap::new(),
+            waiting: Slots::new(WAITING, WAITING_EACH),
+            connections: Slots::new(CONNECTIONS, CONNECTIONS_EACH),
         })
     }
 
@@ -67,15 +89,18 @@ impl DnsServer {
     /// Listens at exactly these addresses, UDP and TCP, whether or not the host
     /// has them yet. Where it cannot, the next call tries again.
     pub fn set_listeners(&mut self, wanted: &BTreeSet<Ipv4Addr>) -> Vec<ListenProblem> {
-        self.listeners.retain(|address, _| wanted.contains(address));
+        // One whose socket failed is opened again.
+        self.listeners.retain(|address, listener| {
+            wanted.contains(address) && !listener.datagrams.is_finished()
+        });
         let mut problems = Vec::new();
         for &address in wanted {
             if self.listeners.contains_key(&address) {
                 continue;
             }
             match self.listen(address) {
-                Ok(server) => {
-                    self.listeners.insert(address, server);
+                Ok(listener) => {
+                    self.listeners.insert(address, listener);
                 }
                 Err(source) => problems.push(ListenProblem { address, source }),
             }
@@ -85,26 +110,77 @@ impl DnsServer {
 
     /// Lets running answers finish, for a while, and closes.
     pub async fn close(self) {
-        for (address, mut server) in self.listeners {
-            let ended = tokio::time::timeout(TCP_DEADLINE, server.shutdown_gracefully()).await;
+        for listener in self.listeners.values() {
+            listener.closing.cancel();
+            listener.tracker.close();
+        }
+        for (address, listener) in &self.listeners {
+            let ended = timeout(CLOSE_DEADLINE, listener.tracker.wait()).await;
             if ended.is_err() {
                 tracing::debug!(%address, "the resolver was closed with questions open");
             }
         }
     }
 
-    fn listen(&self, address: Ipv4Addr) -> io::Result<Server<Handler>> {
-        let mut server = Server::new(Handler {
+    fn listen(&self, address: Ipv4Addr) -> io::Result<Listener> {
+        let handler = Handler {
             gateway: address,
             shared: self.shared.clone(),
-        });
-        let udp = bind(address, Type::DGRAM)?;
+        };
+        let udp = Arc::new(UdpSocket::from_std(bind(address, Type::DGRAM)?.into())?);
         let tcp = bind(address, Type::STREAM)?;
         tcp.listen(128)?;
-        server.register_socket(UdpSocket::from_std(udp.into())?);
-        let listener = TcpListener::from_std(tcp.into())?;
-        server.register_listener(listener, TCP_DEADLINE, TCP_ANSWERS);
-        Ok(server)
+        let tcp = TcpListener::from_std(tcp.into())?;
+        let (tracker, closing) = (TaskTracker::new(), CancellationToken::new());
+        tracker.spawn(streams::serve(
+            tcp,
+            handler.clone(),
+            self.connections.clone(),
+            tracker.clone(),
+            closing.clone(),
+        ));
+        let answering = answer_datagrams(udp, handler, self.waiting.clone(), tracker.clone());
+        Ok(Listener {
+            tracker,
+            closing,
+            datagrams: AbortOnDropHandle::new(tokio::spawn(answering)),
+        })
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.closing.cancel();
+    }
+}
+
+/// Answers at once what can be, and the rest in tasks of their own.
+async fn answer_datagrams(
+    socket: Arc<UdpSocket>,
+    handler: Handler,
+    waiting: Slots,
+    tracker: TaskTracker,
+) {
+    let answer = |from: SocketAddrV4, message: &[u8], buffer: &mut [u8]| {
+        let reply = handler.at_once(from, message, buffer);
+        if matches!(reply, Reply::None)
+            && let Some(slot) = waiting.take(*from.ip())
+        {
+            let (socket, handler, message) = (socket.clone(), handler.clone(), message.to_vec());
+            tracker.spawn(async move {
+                let _slot = slot;
+                let Some(answer) = handler.answer(message, from, Protocol::Udp).await else {
+                    return;
+                };
+                if let Err(error) = socket.try_send_to(&answer, from.into()) {
+                    tracing::debug!(%error, "a resolver's answer was not sent");
+                }
+            });
+        }
+        reply
+    };
+    if let Err(error) = datagrams::serve(&socket, answer).await {
+        tracing::error!(%error, address = %handler.gateway, "the resolver's socket failed");
     }
 }
 

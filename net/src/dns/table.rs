@@ -1,7 +1,7 @@
 //! What the resolver knows: plain data, replaced as a whole.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +29,18 @@ pub struct DnsNetwork {
     pub internal: bool,
     /// Name, in any case, and the addresses it stands for. A name without
     /// addresses is known and answered as empty.
-    pub names: BTreeMap<String, Vec<Ipv4Addr>>,
+    pub names: BTreeMap<String, Vec<IpAddr>>,
     /// The name that an address is shown by.
-    pub pointers: BTreeMap<Ipv4Addr, String>,
+    pub pointers: BTreeMap<IpAddr, String>,
+    /// Names such as `_8080._tcp.web` and where that is served (SRV, RFC 2782).
+    #[serde(default)]
+    pub served: BTreeMap<String, Vec<Served>>,
+}
+
+/// One place where a service is served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Served {
+    /// A name with an address.
+    pub target: String,
+    pub port: u16,
 }

@@ -73,7 +73,10 @@ impl Overlay {
     }
 
     fn table(&self, host: usize) -> DnsNetwork {
-        let addresses = |lasts: &Vec<u8>| lasts.iter().map(|last| self.ip(*last)).collect();
+        let addresses = |lasts: &Vec<u8>| {
+            let addresses = lasts.iter().map(|last| self.ip(*last).into());
+            addresses.collect()
+        };
         DnsNetwork {
             id: format!("net{}", self.number),
             subnet: Subnet::new(self.ip(0), 24).unwrap(),
@@ -85,6 +88,7 @@ impl Overlay {
                 .map(|(name, lasts)| ((*name).to_owned(), addresses(lasts)))
                 .collect(),
             pointers: BTreeMap::new(),
+            served: BTreeMap::new(),
         }
     }
 }
