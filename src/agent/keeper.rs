@@ -16,6 +16,7 @@ use super::backoff::Backoff;
 use super::board::Board;
 use super::carriers::Carriers;
 use super::engine::EngineState;
+use super::hearsay::{Hearsay, Out};
 use super::network::{NetworkDriver, NetworkError, NetworkProblem, NetworkWants};
 use super::order::bridge_name;
 use super::progress::{Progress, Signals};
@@ -36,6 +37,7 @@ pub(super) struct Keeper {
     pub(super) board: Arc<Board>,
     pub(super) assignment: watch::Receiver<Option<Arc<Assignment>>>,
     pub(super) engine: watch::Receiver<EngineState>,
+    pub(super) hearsay: watch::Receiver<Arc<Hearsay>>,
     pub(super) signals: Arc<Signals>,
     pub(super) progress: watch::Sender<Progress>,
     pub(super) applied: watch::Sender<Stamp>,
@@ -79,12 +81,14 @@ impl Keeper {
         loop {
             let assignment = self.assignment.borrow_and_update().clone();
             dead.mark_unchanged();
+            let hearsay = self.hearsay.borrow_and_update().clone();
             if let Some(assignment) = &assignment {
                 self.follow_engine(&mut epoch, &mut carriers, &mut tables);
                 carriers.follow(assignment);
                 // Containers can be created while the tables are being written.
                 self.publish(&carriers, &tables, None);
-                let stamp = self.apply(&carriers, &mut tables, assignment).await;
+                let out = Out::new(self.board.dead(), &hearsay, assignment);
+                let stamp = self.apply(&carriers, &mut tables, assignment, &out).await;
                 self.publish(&carriers, &tables, stamp);
             }
             let next_try = carriers.next_try().into_iter().chain(tables.again_at).min();
@@ -93,6 +97,7 @@ impl Keeper {
                 () = stop.cancelled() => return,
                 Ok(()) = self.assignment.changed() => {}
                 Ok(()) = dead.changed() => {}
+                Ok(()) = self.hearsay.changed() => {}
                 Ok(()) = self.engine.changed() => {}
                 () = self.signals.missing.notified() => carriers.ask_again(),
                 () = self.signals.released.notified() => carriers.released(),
@@ -119,8 +124,9 @@ impl Keeper {
         carriers: &Carriers,
         tables: &mut Tables,
         assignment: &Assignment,
+        out: &Out,
     ) -> Option<Stamp> {
-        let wanted = wants(assignment, &self.board.dead(), &self.underlay);
+        let wanted = wants(assignment, out, &self.underlay);
         let present = carriers.present();
         tables.in_force.retain(|network| present.contains(network));
         let unchanged = tables.wants.as_ref() == Some(&wanted);

@@ -6,7 +6,8 @@
 //!
 //! Who does what: `core` gives each task a `worker`, which asks `step` (pure) what to do next and
 //! does it through the [`Runtime`]; `keeper` makes networks and tables follow `wants` (pure)
-//! through the [`NetworkDriver`]; `engine` watches the container engine; `board` collects what is
+//! through the [`NetworkDriver`], less what
+//! `hearsay` takes out of the tables; `engine` watches the container engine; `board` collects what is
 //! to be reported; `store` keeps it on disk.
 //!
 //! [`Assignment`]: crate::state::assignment::Assignment
@@ -22,6 +23,7 @@ pub mod devices;
 mod docker;
 mod engine;
 pub mod fake;
+mod hearsay;
 mod inventory;
 mod keeper;
 mod leave;
@@ -46,6 +48,7 @@ pub use bounded::Deadlines;
 pub use docker::Docker;
 pub use engine::EngineState;
 pub use fake::FakeRuntime;
+pub use hearsay::{Hearsay, Silence, to_be_told};
 pub use inventory::Inventory;
 pub use leave::remove_everything;
 pub use net_driver::NetDriver;

@@ -1,17 +1,17 @@
 //! From a network of an assignment to the names that its containers know. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use swarmr_net::dns::{DnsNetwork, Served};
 
-use super::wants::{is_serving, net_subnet, serving_addresses};
-use crate::spec::TaskId;
+use super::hearsay::Out;
+use super::wants::{net_subnet, serving_addresses};
 use crate::spec::service::Protocol;
 use crate::state::assignment::{AssignedNetwork, NetworkService, ServicePort};
 
-/// The names on `network`; those of `dead` tasks lead nowhere.
-pub(super) fn of(network: &AssignedNetwork, dead: &BTreeSet<TaskId>) -> DnsNetwork {
+/// The names on `network`; those of tasks that are `out` lead nowhere.
+pub(super) fn of(network: &AssignedNetwork, out: &Out) -> DnsNetwork {
     let mut known = DnsNetwork {
         id: network.id.to_string(),
         subnet: net_subnet(network.subnet),
@@ -22,15 +22,15 @@ pub(super) fn of(network: &AssignedNetwork, dead: &BTreeSet<TaskId>) -> DnsNetwo
         served: BTreeMap::new(),
     };
     for service in &network.services {
-        name_service(&mut known, service, dead);
-        name_tasks(&mut known, service, dead);
+        name_service(&mut known, service, out);
+        name_tasks(&mut known, service, out);
     }
     known
 }
 
 /// `web`, `tasks.web` and the same of its aliases.
-fn name_service(known: &mut DnsNetwork, service: &NetworkService, dead: &BTreeSet<TaskId>) {
-    let tasks = serving_addresses(service, dead);
+fn name_service(known: &mut DnsNetwork, service: &NetworkService, out: &Out) {
+    let tasks = serving_addresses(service, out);
     let one = service
         .virtual_address
         .map_or_else(|| tasks.clone(), |address| vec![address]);
@@ -50,13 +50,14 @@ fn name_service(known: &mut DnsNetwork, service: &NetworkService, dead: &BTreeSe
 }
 
 /// `web.1` and `web.1.ID`, and where each port is served.
-fn name_tasks(known: &mut DnsNetwork, service: &NetworkService, dead: &BTreeSet<TaskId>) {
+fn name_tasks(known: &mut DnsNetwork, service: &NetworkService, out: &Out) {
+    let tasks = serving_addresses(service, out);
     for endpoint in &service.endpoints {
         let slot = format!("{}.{}", service.name, endpoint.slot);
         let container = format!("{slot}.{}", endpoint.task);
         // An address that is held has its name, whether it takes connections or not; the
         // name leads to it only when it does. The slot is known even between two tasks.
-        let serves = is_serving(endpoint, dead);
+        let serves = tasks.contains(&endpoint.address);
         let addresses: &[Ipv4Addr] = if serves { &[endpoint.address] } else { &[] };
         known
             .pointers

@@ -1,6 +1,6 @@
 //! The agent itself: what the daemon starts, feeds with assignments and listens to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use super::board::Board;
 use super::bounded::{Bounded, Deadlines};
 use super::core::Core;
 use super::engine::{EngineNews, EngineState, Watcher};
+use super::hearsay::Hearsay;
 use super::inventory::Inventory;
 use super::keeper::Keeper;
 use super::limit::Limit;
@@ -22,7 +23,7 @@ use super::store::{self, Store, StoreError};
 use super::wants::Underlay;
 use super::worker::Shared;
 use crate::clock::{Clock, SystemClock};
-use crate::spec::{ClusterId, NodeId, Timestamp};
+use crate::spec::{ClusterId, NodeId, TaskId, Timestamp};
 use crate::state::assignment::{Assignment, Stamp};
 use crate::state::command::TaskReport;
 use crate::state::node::NodeDescription;
@@ -83,6 +84,7 @@ pub struct Agent {
     cluster: ClusterId,
     assignment: watch::Sender<Option<Arc<Assignment>>>,
     board: Arc<Board>,
+    hearsay: watch::Sender<Arc<Hearsay>>,
     outputs: Outputs,
     work: Group,
     /// Stops last: it writes what the others have left.
@@ -142,7 +144,9 @@ impl Agent {
             board.clone(),
             storing.stop.clone(),
         ));
-        let parts = Parts::new(&config, runtime, driver, &assignment, &board);
+        let hearsay = watch::Sender::new(Arc::default());
+        let heard = hearsay.subscribe();
+        let parts = Parts::new(&config, runtime, driver, &assignment, &board, heard);
         let outputs = parts.outputs();
         parts.spawn(&work);
         Ok(Self {
@@ -150,6 +154,7 @@ impl Agent {
             cluster: config.cluster,
             assignment,
             board,
+            hearsay,
             outputs,
             work,
             store: storing,
@@ -183,6 +188,33 @@ impl Agent {
     /// The assignment that the agent works on.
     pub fn assignment(&self) -> Option<Arc<Assignment>> {
         self.assignment.borrow().clone()
+    }
+
+    /// The same, for whoever follows it.
+    pub fn assignments(&self) -> watch::Receiver<Option<Arc<Assignment>>> {
+        self.assignment.subscribe()
+    }
+
+    /// What others are said to be and to have, from now on. It is in force as soon as the tables are
+    /// written.
+    pub fn hear(&self, hearsay: Hearsay) {
+        self.hearsay.send_if_modified(|known| {
+            let news = **known != hearsay;
+            if news {
+                *known = Arc::new(hearsay);
+            }
+            news
+        });
+    }
+
+    /// The tasks here whose containers do not run, though they did.
+    pub fn dead(&self) -> BTreeSet<TaskId> {
+        self.board.dead()
+    }
+
+    /// Counts up whenever something of a task here changes.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.board.changes()
     }
 
     /// Waits for news of tasks and returns the newest state of each task that has any. One caller
@@ -252,6 +284,7 @@ impl Parts {
         driver: Arc<dyn NetworkDriver>,
         assignment: &watch::Sender<Option<Arc<Assignment>>>,
         board: &Arc<Board>,
+        hearsay: watch::Receiver<Arc<Hearsay>>,
     ) -> Self {
         let runtime: Arc<dyn Runtime> = Arc::new(Bounded::new(runtime, config.deadlines));
         let (sender, news) = mpsc::channel::<EngineNews>(NEWS);
@@ -300,6 +333,7 @@ impl Parts {
             board: board.clone(),
             assignment: assignment.subscribe(),
             engine: watcher.state.subscribe(),
+            hearsay,
             signals,
             progress,
             applied: watch::Sender::new(Stamp::default()),

@@ -1,7 +1,8 @@
 //! From an assignment to what the node's data path should be: overlays, balancing, names. Pure.
 //!
-//! The managers' word on who serves is taken, less what this node knows better: a container of
-//! its own that has died is out of its tables at once, before any manager has heard of it.
+//! The managers' word on who serves is taken, less what this node knows better: a container that
+//! has died is out of its tables at once, before any manager has heard of it, and nothing new goes
+//! to a node that is silent ([`Out`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -10,12 +11,13 @@ use swarmr_net::balance::{BalanceWant, Protocol as NetProtocol, PublishedWant, V
 use swarmr_net::dns::Table;
 use swarmr_net::overlay::{NetworkWant, OverlayWant, PeerWant, RemoteWant, Subnet as NetSubnet};
 
+use super::hearsay::{Out, Silence};
 use super::names;
 use super::network::NetworkWants;
 use super::order::bridge_name;
+use crate::spec::NodeId;
 use crate::spec::network::Subnet;
 use crate::spec::service::Protocol;
-use crate::spec::{NodeId, TaskId};
 use crate::state::assignment::{
     AssignedNetwork, Assignment, NetworkEndpoint, NetworkService, PublishedPort, Want,
 };
@@ -38,14 +40,15 @@ impl Default for Underlay {
     }
 }
 
-/// What the data path should be. `dead` are tasks whose containers do not run, whatever the
-/// managers still believe.
-pub fn wants(
-    assignment: &Assignment,
-    dead: &BTreeSet<TaskId>,
-    underlay: &Underlay,
-) -> NetworkWants {
-    let dead_addresses = addresses_of(assignment, dead);
+/// What the data path should be. `out` is what takes no connections, whatever the managers still
+/// believe.
+pub fn wants(assignment: &Assignment, out: &Out, underlay: &Underlay) -> NetworkWants {
+    let dead = addresses_of(assignment, |endpoint| out.dead.contains(&endpoint.task));
+    let suspected = addresses_of(assignment, |it| {
+        silence(it, out) == Some(Silence::Suspected)
+    });
+    let gone = addresses_of(assignment, |it| silence(it, out) == Some(Silence::Gone));
+    let shunned = [&dead | &gone, suspected];
     NetworkWants {
         overlay: OverlayWant {
             networks: assignment
@@ -59,18 +62,18 @@ pub fn wants(
             vips: assignment
                 .networks
                 .iter()
-                .flat_map(|network| vips(network, dead))
+                .flat_map(|network| vips(network, out))
                 .collect(),
             published: assignment
                 .published
                 .iter()
-                .filter_map(|port| published(port, &dead_addresses))
+                .filter_map(|port| published(port, &shunned))
                 .collect(),
             held: assignment
                 .networks
                 .iter()
                 .flat_map(|network| &network.held)
-                .filter(|address| !dead_addresses.contains(address))
+                .filter(|address| !dead.contains(address))
                 .copied()
                 .collect(),
             host_access: false,
@@ -79,7 +82,7 @@ pub fn wants(
             networks: assignment
                 .networks
                 .iter()
-                .map(|network| names::of(network, dead))
+                .map(|network| names::of(network, out))
                 .collect(),
             callers: callers(assignment),
         },
@@ -92,13 +95,14 @@ fn seed(node: NodeId) -> u64 {
     (node.bits() & u128::from(u64::MAX)) as u64
 }
 
-fn addresses_of(assignment: &Assignment, tasks: &BTreeSet<TaskId>) -> BTreeSet<Ipv4Addr> {
-    assignment
-        .networks
-        .iter()
-        .flat_map(|network| &network.services)
+fn addresses_of(
+    assignment: &Assignment,
+    which: impl Fn(&NetworkEndpoint) -> bool,
+) -> BTreeSet<Ipv4Addr> {
+    let services = assignment.networks.iter().flat_map(|it| &it.services);
+    services
         .flat_map(|service| &service.endpoints)
-        .filter(|endpoint| tasks.contains(&endpoint.task))
+        .filter(|endpoint| which(endpoint))
         .map(|endpoint| endpoint.address)
         .collect()
 }
@@ -154,37 +158,44 @@ pub(super) fn net_subnet(subnet: Subnet) -> NetSubnet {
     NetSubnet::new(subnet.base(), subnet.prefix()).expect("our prefixes are at most 32 too")
 }
 
-pub(super) fn is_serving(endpoint: &NetworkEndpoint, dead: &BTreeSet<TaskId>) -> bool {
-    endpoint.serving && !dead.contains(&endpoint.task)
+/// Whether, and how, an endpoint's node is missed.
+fn silence(endpoint: &NetworkEndpoint, out: &Out) -> Option<Silence> {
+    out.silent.get(&endpoint.node).copied()
 }
 
-pub(super) fn serving_addresses(
-    service: &NetworkService,
-    dead: &BTreeSet<TaskId>,
-) -> Vec<Ipv4Addr> {
-    service
+pub(super) fn serving_addresses(service: &NetworkService, out: &Out) -> Vec<Ipv4Addr> {
+    let serving = |endpoint: &&NetworkEndpoint| {
+        endpoint.serving
+            && !out.dead.contains(&endpoint.task)
+            && silence(endpoint, out) != Some(Silence::Gone)
+    };
+    let (heard, suspected): (Vec<_>, Vec<_>) = service
         .endpoints
         .iter()
-        .filter(|endpoint| is_serving(endpoint, dead))
-        .map(|endpoint| endpoint.address)
-        .collect()
+        .filter(serving)
+        .partition(|endpoint| silence(endpoint, out).is_none());
+    // An attempt at who may be there is better than none.
+    let best = if heard.is_empty() { suspected } else { heard };
+    best.into_iter().map(|endpoint| endpoint.address).collect()
 }
 
-fn vips<'a>(
-    network: &'a AssignedNetwork,
-    dead: &'a BTreeSet<TaskId>,
-) -> impl Iterator<Item = VipWant> + 'a {
+fn vips<'a>(network: &'a AssignedNetwork, out: &'a Out) -> impl Iterator<Item = VipWant> + 'a {
     network.services.iter().filter_map(|service| {
         Some(VipWant {
             name: format!("{} on {}", service.name, network.name),
             address: service.virtual_address?,
-            backends: serving_addresses(service, dead),
+            backends: serving_addresses(service, out),
         })
     })
 }
 
-/// `None` for SCTP, which the data path does not carry.
-fn published(port: &PublishedPort, dead: &BTreeSet<Ipv4Addr>) -> Option<PublishedWant> {
+/// `None` for SCTP, which the data path does not carry. Of addresses that are `shunned` the first never get anything, the second nothing while there are
+/// others.
+fn published(port: &PublishedPort, shunned: &[BTreeSet<Ipv4Addr>; 2]) -> Option<PublishedWant> {
+    let [never, rather_not] = shunned;
+    let backends = port.backends.iter().filter(|it| !never.contains(it));
+    let (suspected, heard): (Vec<_>, Vec<_>) =
+        backends.copied().partition(|it| rather_not.contains(it));
     Some(PublishedWant {
         name: port.service_name.clone(),
         protocol: match port.protocol {
@@ -194,12 +205,7 @@ fn published(port: &PublishedPort, dead: &BTreeSet<Ipv4Addr>) -> Option<Publishe
         },
         port: port.published,
         target_port: port.target,
-        backends: port
-            .backends
-            .iter()
-            .filter(|backend| !dead.contains(backend))
-            .copied()
-            .collect(),
+        backends: if heard.is_empty() { suspected } else { heard },
     })
 }
 

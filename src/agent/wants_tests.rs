@@ -2,9 +2,11 @@ use std::net::IpAddr;
 
 use swarmr_net::dns::Served;
 
+use super::super::hearsay::{Hearsay, to_be_told};
 use super::*;
-use crate::spec::{ClusterId, NetworkId, Role, ServiceId};
+use crate::spec::{ClusterId, NetworkId, Role, ServiceId, TaskId};
 use crate::state::assignment::{AssignedTask, Peer, ServicePort, Stamp};
+use crate::state::members::ClusterMembers;
 use crate::state::task::{Attachment, Slot};
 
 const HERE: NodeId = NodeId::from_bits(0xA000_0000_0000_0000_0007);
@@ -117,11 +119,20 @@ fn assignment() -> Assignment {
         data_path_port: 4789,
         data_path_addr: Ipv4Addr::new(192, 0, 2, 1),
         hostname: "h1".to_owned(),
+        members: ClusterMembers::default(),
+    }
+}
+
+/// Tasks that have died.
+fn out(dead: &BTreeSet<TaskId>) -> Out {
+    Out {
+        dead: dead.clone(),
+        ..Out::default()
     }
 }
 
 fn made() -> NetworkWants {
-    wants(&assignment(), &BTreeSet::new(), &Underlay::default())
+    wants(&assignment(), &Out::default(), &Underlay::default())
 }
 
 fn names(wants: &NetworkWants, place: usize, name: &str) -> Option<Vec<IpAddr>> {
@@ -159,7 +170,7 @@ fn only_those_who_serve_are_balanced_to() {
 #[test]
 fn what_is_dead_here_is_out_of_everything_but_keeps_its_address() {
     let dead = BTreeSet::from([TaskId::from_bits(1), TaskId::from_bits(4)]);
-    let wants = wants(&assignment(), &dead, &Underlay::default());
+    let wants = wants(&assignment(), &out(&dead), &Underlay::default());
     assert_eq!(wants.balance.vips[0].backends, [ip(1, 22)]);
     assert_eq!(wants.balance.published[0].backends, [ip(1, 22)]);
     assert_eq!(names(&wants, 0, "tasks.web").unwrap(), [ip(1, 22)]);
@@ -203,7 +214,7 @@ fn ports_say_which_tasks_serve_them() {
     }];
     let dead = BTreeSet::from([TaskId::from_bits(1)]);
     let served = |dead: &BTreeSet<TaskId>| {
-        let wants = wants(&assignment, dead, &Underlay::default());
+        let wants = wants(&assignment, &out(dead), &Underlay::default());
         wants.dns.networks[0].served.clone()
     };
     let place = |task: u64| Served {
@@ -223,7 +234,7 @@ fn an_alias_that_two_services_share_stands_for_both() {
     let mut api = service("api", Some(ip(1, 101)));
     api.aliases = vec!["www".to_owned()];
     assignment.networks[0].services.push(api);
-    let wants = wants(&assignment, &BTreeSet::new(), &Underlay::default());
+    let wants = wants(&assignment, &Out::default(), &Underlay::default());
     assert_eq!(names(&wants, 0, "www").unwrap(), [ip(1, 100), ip(1, 101)]);
 }
 
@@ -236,7 +247,7 @@ fn a_caller_is_known_by_any_of_its_addresses_and_an_old_holder_by_none() {
     stopped.want = Want::Stopped;
     stopped.attachments.truncate(1);
     assignment.tasks.push(stopped);
-    let wants = wants(&assignment, &BTreeSet::new(), &Underlay::default());
+    let wants = wants(&assignment, &Out::default(), &Underlay::default());
     let both = [APP.to_string(), DB.to_string()];
     assert_eq!(wants.dns.callers[&ip(1, 21)], both);
     assert_eq!(wants.dns.callers[&ip(2, 21)], both);
@@ -247,7 +258,7 @@ fn a_caller_is_known_by_any_of_its_addresses_and_an_old_holder_by_none() {
 #[test]
 fn connections_stay_where_a_container_lives() {
     let dead = BTreeSet::from([TaskId::from_bits(1)]);
-    let wants = wants(&assignment(), &dead, &Underlay::default());
+    let wants = wants(&assignment(), &out(&dead), &Underlay::default());
     let held = BTreeSet::from([ip(1, 22), ip(1, 23), ip(2, 24)]);
     assert_eq!(wants.balance.held, held);
 }
@@ -256,7 +267,57 @@ fn connections_stay_where_a_container_lives() {
 fn a_network_may_choose_its_mtu() {
     let mut assignment = assignment();
     assignment.networks[0].mtu = Some(8950);
-    let wants = wants(&assignment, &BTreeSet::new(), &Underlay::default());
+    let wants = wants(&assignment, &Out::default(), &Underlay::default());
     assert_eq!(wants.overlay.networks[0].mtu, 8950);
     assert_eq!(wants.overlay.networks[1].mtu, 1450);
+}
+
+#[test]
+fn a_silent_node_gets_nothing_new_and_keeps_what_it_has() {
+    let silent = |node: NodeId, silence| Out {
+        silent: BTreeMap::from([(node, silence)]),
+        ..Out::default()
+    };
+    for silence in [Silence::Suspected, Silence::Gone] {
+        let wants = wants(&assignment(), &silent(THERE, silence), &Underlay::default());
+        assert_eq!(wants.balance.vips[0].backends, [ip(1, 21)]);
+        assert_eq!(wants.balance.published[0].backends, [ip(1, 21)]);
+        assert_eq!(names(&wants, 0, "tasks.web"), Some(vec![ip(1, 21).into()]));
+        assert_eq!(names(&wants, 0, "web.2"), Some(Vec::new()));
+        assert!(wants.balance.held.contains(&ip(1, 22)), "it was cut off");
+    }
+}
+
+#[test]
+fn who_may_be_there_is_tried_when_nobody_is_and_who_was_given_up_is_not() {
+    let out = |silence| Out {
+        dead: BTreeSet::from([TaskId::from_bits(1)]),
+        silent: BTreeMap::from([(THERE, silence)]),
+    };
+    for (silence, expected) in [
+        (Silence::Suspected, vec![ip(1, 22)]),
+        (Silence::Gone, Vec::new()),
+    ] {
+        let wants = wants(&assignment(), &out(silence), &Underlay::default());
+        assert_eq!(wants.balance.vips[0].backends, expected);
+        assert_eq!(wants.balance.published[0].backends, expected);
+    }
+}
+
+#[test]
+fn a_node_speaks_of_its_own_tasks_only_and_of_this_one_nobody_else_does() {
+    let task = |bits| TaskId::from_bits(bits);
+    let hearsay = Hearsay {
+        nodes: BTreeMap::from([(HERE, Silence::Gone)]),
+        dead: BTreeSet::from([(THERE, task(2)), (THERE, task(1)), (HERE, task(4))]),
+    };
+    let out = Out::new(BTreeSet::new(), &hearsay, &assignment());
+    assert_eq!(out.dead, BTreeSet::from([task(2)]));
+    assert_eq!(out.silent, BTreeMap::new());
+    let died = BTreeSet::from([task(1), task(2), task(9)]);
+    assert_eq!(
+        to_be_told(&assignment(), &died),
+        BTreeSet::from([task(1)]),
+        "of others' tasks and of what is in no table nothing is told"
+    );
 }

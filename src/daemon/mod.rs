@@ -8,6 +8,7 @@ mod address;
 mod control;
 mod disk;
 mod engine;
+mod gossip;
 mod group;
 mod lifecycle;
 mod logging;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bytes::Bytes;
 use swarmr_net::identity::NodeIdentity;
+use swarmr_net::membership::Membership;
 use swarmr_net::quic::{Access, Connection, Door, Pool, PoolOptions, Refusal, Router, serve_calls};
 use swarmr_raft::Timing;
 use tokio::sync::watch;
@@ -15,14 +16,14 @@ use tokio_util::task::TaskTracker;
 
 use super::disk::{Settings, StateDirectory};
 use super::engine::Engine;
-use super::{lifecycle, role};
+use super::{gossip, lifecycle, role};
 use crate::agent::Agent;
 use crate::agent::session::{self, SessionConfig};
 use crate::clock::Clock;
 use crate::manager::authority::role_of;
 use crate::manager::{Manager, ManagerConfig};
 use crate::message::control::{Answer, Ask};
-use crate::message::{ADMIT, CONTROL, JOIN, RAFT, SESSION};
+use crate::message::{ADMIT, CONTROL, GOSSIP, JOIN, RAFT, SESSION};
 use crate::spec::{ClusterId, NodeId, Role};
 use crate::state::assignment::ManagerAddr;
 use crate::state::{State, codec};
@@ -62,6 +63,7 @@ pub(super) struct Node {
     pub(super) disk: StateDirectory,
     clock: Arc<dyn Clock>,
     pub(super) agent: Arc<Agent>,
+    membership: Arc<Membership>,
     settings: Mutex<Settings>,
     manager: watch::Sender<Option<Arc<Manager>>>,
     /// Where managers are, as the session learns it.
@@ -104,6 +106,8 @@ impl Node {
             .context("the certificate names no cluster")?;
         let pool = Pool::new(&door, PoolOptions::default());
         let agent = Arc::new(engine.start_agent(id, cluster, disk)?);
+        let (tracker, stopping) = (TaskTracker::new(), CancellationToken::new());
+        let membership = gossip::start(&agent, &pool, &tracker, &stopping);
         let node = Arc::new(Self {
             id,
             cluster,
@@ -112,12 +116,13 @@ impl Node {
             disk: disk.clone(),
             clock,
             agent: agent.clone(),
+            membership,
             settings: Mutex::new(settings.clone()),
             manager: watch::Sender::new(None),
             managers: watch::Sender::new(settings.managers.clone()),
             states,
-            tracker: TaskTracker::new(),
-            stopping: CancellationToken::new(),
+            tracker,
+            stopping,
             changing: tokio::sync::Mutex::new(()),
         });
         if let Some(raft_id) = settings.raft_id {
@@ -194,9 +199,14 @@ impl Node {
             timing: TIMING,
             fresh_id: lifecycle::fresh_id,
         };
-        let manager = Manager::start(config, self.pool.clone(), self.clock.clone())
-            .await
-            .context("the replicated store cannot be started")?;
+        let manager = Manager::start(
+            config,
+            self.pool.clone(),
+            self.clock.clone(),
+            self.membership.view(),
+        )
+        .await
+        .context("the replicated store cannot be started")?;
         self.remember(|settings| settings.raft_id = Some(raft_id))?;
         self.manager.send_replace(Some(manager.clone()));
         let (mut published, states) = (manager.store().watch(), self.states.clone());
@@ -257,7 +267,11 @@ impl Node {
                     manager.serve_raft(connection).await;
                 }),
             )
-            .route(CONTROL, Access::Node, self.control_handler());
+            .route(CONTROL, Access::Node, self.control_handler())
+            .route(GOSSIP, Access::Node, {
+                let membership = self.membership.clone();
+                move |connection| membership.serve(connection)
+            });
         let manager = self.manager.subscribe();
         self.door.set_admission(move |peer, access| {
             let manager = manager.borrow().clone();

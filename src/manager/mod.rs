@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use swarmr_net::membership::View;
 use swarmr_net::quic::{Connection, Pool};
 use swarmr_raft::{Config, Member, Raft, Timing};
 use tokio::sync::watch;
@@ -86,6 +87,7 @@ impl Manager {
         config: ManagerConfig,
         pool: Pool,
         clock: Arc<dyn Clock>,
+        view: watch::Receiver<Arc<View>>,
     ) -> Result<Arc<Self>, swarmr_raft::StartError> {
         let (machine, states) = StateMachine::new();
         let transport = Arc::new(QuicTransport::new(pool.clone()));
@@ -105,6 +107,7 @@ impl Manager {
             store.clone(),
             clock,
             config.node,
+            view,
             lead,
             tracker.clone(),
             stop.clone(),
@@ -203,6 +206,7 @@ async fn follow_leadership(
     store: Store,
     clock: Arc<dyn Clock>,
     me: NodeId,
+    view: watch::Receiver<Arc<View>>,
     lead: watch::Sender<Option<LeaderHandle>>,
     tracker: TaskTracker,
     stop: CancellationToken,
@@ -230,6 +234,7 @@ async fn follow_leadership(
                 clock.clone(),
                 term,
                 me,
+                view.clone(),
                 &tracker,
                 over.clone(),
             );

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::members::ClusterMembers;
 use super::network::Holder;
 use super::task::{Attachment, DesiredState, Slot};
 use super::{Network, Node, Service, State, Task};
@@ -45,6 +46,9 @@ pub struct Assignment {
     /// This node's own end of the tunnels.
     pub data_path_addr: Ipv4Addr,
     pub hostname: String,
+    /// All nodes of the cluster, among whom gossip goes round.
+    #[serde(default)]
+    pub members: ClusterMembers,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -204,6 +208,7 @@ impl State {
             data_path_port: cluster.data_path_port,
             data_path_addr: this.data_path_addr,
             hostname: this.description.hostname.clone(),
+            members: ClusterMembers::of(self.nodes().map(Arc::as_ref)),
         })
     }
 

@@ -16,6 +16,7 @@ pub mod container;
 pub mod dependency;
 mod find;
 pub mod job;
+pub mod members;
 pub mod network;
 pub mod node;
 pub mod object;

@@ -19,6 +19,7 @@ use swarmr::state::assignment::{
     Stamp, Want,
 };
 use swarmr::state::command::TaskReport;
+use swarmr::state::members::ClusterMembers;
 use swarmr::state::task::{Attachment, Slot, TaskState};
 
 /// How long a condition may take to come true on a machine that is busy with other things.
@@ -247,6 +248,7 @@ impl Fixture {
             data_path_port: 4789,
             data_path_addr: Ipv4Addr::LOCALHOST,
             hostname: "h1".to_owned(),
+            members: ClusterMembers::default(),
         }
     }
 

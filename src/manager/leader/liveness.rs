@@ -1,36 +1,40 @@
-//! Which nodes answer. Two speeds: a node whose kernel is silent too is given up soon, one whose
-//! kernel still answers (its daemon restarts, or is stopped for a moment) is given more time.
+//! Which nodes answer: their sessions weighed with what gossip says of them.
+//!
+//! Gossip is told by others, and what a member says of a third is not signed. So it never decides
+//! alone: a node is down when the leader itself misses it as well, whose session is the leader's own
+//! evidence. And a node that misses only its leader, but is heard by its neighbours, is given longer.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
-use tokio_util::task::TaskTracker;
+use swarmr_net::gossip;
+use swarmr_net::membership::{Absence, View};
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::spec::NodeId;
 use crate::state::State;
 use crate::state::command::NodeObservation;
 use crate::state::node::{Node, NodeDescription, NodeState};
 
-/// Agents say something every 250 ms; a node that said nothing for this long is looked at closely.
-const SUSPECT_AFTER: Duration = Duration::from_millis(1_000);
+/// Agents say something every 250 ms (of the leader's own node every 700); who said nothing for so
+/// long is missed here too.
+const MISSED_AFTER: Duration = Duration::from_millis(750);
+/// The agents that live find a new leader in this time.
+const MET_WITHIN: Duration = Duration::from_millis(500);
+/// A node that said so little as nothing for so long is not known to be well.
+const SILENT_AFTER: Duration = Duration::from_millis(1_000);
 /// A silent node whose kernel answers is down after this.
 const DOWN_AFTER: Duration = Duration::from_secs(5);
-/// A new leader gives every node this much more, to find it.
-const GRACE: Duration = Duration::from_millis(700);
-/// How long a kernel may take to refuse a connection.
-const PROBE_DEADLINE: Duration = Duration::from_millis(250);
-/// Probes in a row without an answer that make a kernel silent.
-const PROBES: u32 = 2;
+/// One that its neighbours hear, though it has no session, after this.
+const HEARD_ELSEWHERE: Duration = Duration::from_secs(20);
 
 /// What is known of the nodes' silences in this term.
 #[derive(Debug)]
 pub(super) struct Liveness {
-    tracker: TaskTracker,
+    /// What gossip says, as the node of this leader hears it.
+    view: watch::Receiver<Arc<View>>,
     began: Instant,
     nodes: BTreeMap<NodeId, Known>,
 }
@@ -41,24 +45,23 @@ struct Known {
     heard: Instant,
     /// It has said something in this term.
     met: bool,
-    /// Its kernel has answered a probe in this term: then its silence means something.
-    answers: Arc<AtomicU8>,
-    probing: Option<Arc<AtomicU8>>,
-    probed_at_start: bool,
     news: Option<(Option<String>, NodeDescription)>,
 }
 
-/// The outcomes of a probe.
-const UNKNOWN: u8 = 0;
-const ANSWERED: u8 = 1;
-const SILENT: u8 = 2;
-
 impl Liveness {
-    pub(super) fn new(tracker: TaskTracker) -> Self {
+    pub(super) fn new(view: watch::Receiver<Arc<View>>) -> Self {
         Self {
-            tracker,
+            view,
             began: Instant::now(),
             nodes: BTreeMap::new(),
+        }
+    }
+
+    /// Waits until gossip has something new to say.
+    pub(super) async fn rumour(&mut self) {
+        if self.view.changed().await.is_err() {
+            // This node stops.
+            std::future::pending::<()>().await;
         }
     }
 
@@ -66,7 +69,6 @@ impl Liveness {
         let known = self.known(node);
         known.heard = Instant::now();
         known.met = true;
-        known.probing = None;
     }
 
     pub(super) fn described(
@@ -91,17 +93,18 @@ impl Liveness {
     /// What has to be written about nodes now.
     pub(super) fn look(&mut self, state: &State) -> Vec<NodeObservation> {
         self.nodes.retain(|id, _| state.node(*id).is_some());
+        let view = self.view.borrow_and_update().clone();
         state
             .nodes()
-            .filter_map(|node| self.look_at(node))
+            .filter_map(|node| {
+                let absence = view.absent.get(&gossip::NodeId(node.id.bits())).copied();
+                self.look_at(node, absence)
+            })
             .collect()
     }
 
-    fn look_at(&mut self, node: &Node) -> Option<NodeObservation> {
-        let tracker = self.tracker.clone();
+    fn look_at(&mut self, node: &Node, absence: Option<Absence>) -> Option<NodeObservation> {
         let known = self.known(node.id);
-        let grace = if known.met { Duration::ZERO } else { GRACE };
-        let silence = known.heard.elapsed();
         let mut observation = NodeObservation {
             node: node.id,
             state: None,
@@ -112,18 +115,16 @@ impl Liveness {
             observation.addr = addr.filter(|addr| *addr != node.addr);
             observation.description = (description != node.description).then_some(description);
         }
-        if known.met && silence < SUSPECT_AFTER {
+        let verdict = judge(known.heard.elapsed(), known.met, absence);
+        let is = node.status.state;
+        observation.state = match verdict {
+            Verdict::Down(why) if is != NodeState::Down => Some((NodeState::Down, why.to_owned())),
             // What was heard of one that left was said before it went.
-            if node.status.state != NodeState::Ready && !node.status.has_left() {
-                observation.state = Some((NodeState::Ready, String::new()));
+            Verdict::Ready if is != NodeState::Ready && !node.status.has_left() => {
+                Some((NodeState::Ready, String::new()))
             }
-            if !known.probed_at_start {
-                known.probed_at_start = true;
-                probe(&tracker, &node.addr, known.answers.clone());
-            }
-        } else if node.status.state != NodeState::Down {
-            observation.state = known.judge(&tracker, node, silence, grace);
-        }
+            Verdict::Down(_) | Verdict::Ready | Verdict::Unsure => None,
+        };
         let something = observation.state.is_some()
             || observation.description.is_some()
             || observation.addr.is_some();
@@ -135,69 +136,85 @@ impl Liveness {
         self.nodes.entry(node).or_insert_with(|| Known {
             heard: began,
             met: false,
-            answers: Arc::new(AtomicU8::new(UNKNOWN)),
-            probing: None,
-            probed_at_start: false,
             news: None,
         })
     }
 }
 
-impl Known {
-    /// What a silent node's silence means.
-    fn judge(
-        &mut self,
-        tracker: &TaskTracker,
-        node: &Node,
-        silence: Duration,
-        grace: Duration,
-    ) -> Option<(NodeState, String)> {
-        if silence >= DOWN_AFTER + grace {
-            return Some((NodeState::Down, "heartbeat failure".to_owned()));
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Ready,
+    /// Too silent to be well, not silent enough to be down.
+    Unsure,
+    Down(&'static str),
+}
+
+/// What a silence means: in the session since a node was last heard, or since the term began when it
+/// was not `met` in it, and among its neighbours.
+fn judge(silence: Duration, met: bool, absence: Option<Absence>) -> Verdict {
+    let missed = silence >= if met { MISSED_AFTER } else { MET_WITHIN };
+    match absence {
+        Some(Absence::Silent) if missed => {
+            return Verdict::Down("no answer from the node or its kernel");
         }
-        if silence < SUSPECT_AFTER + grace {
-            return None;
-        }
-        match &self.probing {
-            None => {
-                let outcome = Arc::new(AtomicU8::new(UNKNOWN));
-                probe(tracker, &node.addr, outcome.clone());
-                self.probing = Some(outcome);
-                None
-            }
-            // A kernel that never answered (a firewall drops what is asked) says nothing by silence.
-            Some(outcome) if outcome.load(Ordering::Relaxed) == SILENT => {
-                let answered_before = self.answers.load(Ordering::Relaxed) != SILENT;
-                answered_before.then(|| {
-                    (
-                        NodeState::Down,
-                        "no answer from the node or its kernel".to_owned(),
-                    )
-                })
-            }
-            Some(_) => None,
-        }
+        // Its neighbours have given it its time before this leader came.
+        Some(Absence::Unresponsive) if missed && !met => return Verdict::Down(HEARTBEAT_FAILURE),
+        _ => {}
+    }
+    let patience = match absence {
+        Some(_) => DOWN_AFTER,
+        None => HEARD_ELSEWHERE,
+    };
+    if silence >= patience {
+        return Verdict::Down(HEARTBEAT_FAILURE);
+    }
+    match met && silence < SILENT_AFTER {
+        true => Verdict::Ready,
+        false => Verdict::Unsure,
     }
 }
 
-/// Asks a node's kernel for a connection to a port where nobody listens: its refusal is an answer.
-fn probe(tracker: &TaskTracker, addr: &str, outcome: Arc<AtomicU8>) {
-    let Ok(addr) = addr.parse::<SocketAddr>() else {
-        return;
-    };
-    tracker.spawn(async move {
-        for _ in 0..PROBES {
-            let answer = timeout(PROBE_DEADLINE, TcpStream::connect(addr)).await;
-            let answered = match answer {
-                Ok(Ok(_)) => true,
-                Ok(Err(error)) => error.kind() == std::io::ErrorKind::ConnectionRefused,
-                Err(_) => false,
-            };
-            if answered {
-                outcome.store(ANSWERED, Ordering::Relaxed);
-                return;
-            }
+const HEARTBEAT_FAILURE: &str = "heartbeat failure";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(milliseconds: u64, met: bool, absence: Option<Absence>) -> Verdict {
+        judge(Duration::from_millis(milliseconds), met, absence)
+    }
+
+    #[test]
+    fn gossip_alone_takes_no_node_down() {
+        for absence in [Absence::Suspected, Absence::Silent, Absence::Unresponsive] {
+            assert_eq!(verdict(300, true, Some(absence)), Verdict::Ready);
+            assert_eq!(verdict(300, false, Some(absence)), Verdict::Unsure);
         }
-        outcome.store(SILENT, Ordering::Relaxed);
-    });
+    }
+
+    #[test]
+    fn a_node_without_power_is_down_as_soon_as_its_neighbours_agree() {
+        let silent = Some(Absence::Silent);
+        assert!(matches!(verdict(800, true, silent), Verdict::Down(_)));
+        assert!(matches!(verdict(600, false, silent), Verdict::Down(_)));
+    }
+
+    #[test]
+    fn a_node_whose_kernel_answers_has_five_seconds() {
+        for absence in [Absence::Suspected, Absence::Unresponsive] {
+            assert_eq!(verdict(4_900, true, Some(absence)), Verdict::Unsure);
+            assert!(matches!(
+                verdict(5_000, true, Some(absence)),
+                Verdict::Down(_)
+            ));
+        }
+        let known_before = verdict(600, false, Some(Absence::Unresponsive));
+        assert!(matches!(known_before, Verdict::Down(_)));
+    }
+
+    #[test]
+    fn a_node_that_only_its_leader_misses_is_given_longer() {
+        assert_eq!(verdict(19_000, true, None), Verdict::Unsure);
+        assert!(matches!(verdict(20_000, true, None), Verdict::Down(_)));
+    }
 }

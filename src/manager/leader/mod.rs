@@ -13,7 +13,8 @@ mod sessions;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use swarmr_net::membership::View;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -90,6 +91,7 @@ pub(super) fn lead(
     clock: Arc<dyn Clock>,
     term: u64,
     me: NodeId,
+    view: watch::Receiver<Arc<View>>,
     tracker: &TaskTracker,
     over: CancellationToken,
 ) -> LeaderHandle {
@@ -103,7 +105,7 @@ pub(super) fn lead(
         agenda: Agenda::new_leader(),
         sessions: Sessions::default(),
         draining: Draining::default(),
-        liveness: Liveness::new(tracker.clone()),
+        liveness: Liveness::new(view),
         reporter,
         assigned_at: 0,
         looks: 0,
@@ -137,13 +139,8 @@ impl Leader {
                     Some(event) => self.hear(&mut events, event),
                     None => break,
                 },
-                _ = liveness.tick() => {
-                    // What was said while a proposal was under way waits here: not silence.
-                    if let Ok(event) = events.try_recv() {
-                        self.hear(&mut events, event);
-                    }
-                    self.watch_nodes(&state).await;
-                }
+                () = self.liveness.rumour() => self.watch_nodes(&mut events, &state).await,
+                _ = liveness.tick() => self.watch_nodes(&mut events, &state).await,
                 () = sleep_until(wake) => {}
             }
         }
@@ -243,7 +240,11 @@ impl Leader {
     }
 
     /// Proposes what the silences and descriptions of nodes have come to mean.
-    async fn watch_nodes(&mut self, state: &State) {
+    async fn watch_nodes(&mut self, events: &mut mpsc::Receiver<Event>, state: &State) {
+        // What was said while a proposal was under way waits here: not silence.
+        if let Ok(event) = events.try_recv() {
+            self.hear(events, event);
+        }
         let news: Vec<NodeObservation> = self.liveness.look(state);
         if news.is_empty() {
             return;

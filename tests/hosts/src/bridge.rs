@@ -127,7 +127,9 @@ impl Client {
         self.namespace.enter()
     }
 
-    pub(crate) fn network_pid(&self) -> i32 {
+    /// A process in the client's network.
+    #[must_use]
+    pub fn network_pid(&self) -> i32 {
         self.namespace.pid()
     }
 }

@@ -12,7 +12,7 @@
 //! 127.0.0.1 with the fake engine.
 //!
 //! Used by the integration tests of `swarmr`, by `scripts/demo` and by
-//! `scripts/bench-vs-swarm`. Everything here blocks; none of it is for async
+//! `scripts/bench-vs-swarm` and `scripts/bench-failover`. Everything here blocks; none of it is for async
 //! code. It knows swarmr only by its command line and its socket.
 
 mod apps;
@@ -38,6 +38,7 @@ pub use hosts::{Hosts, Setup};
 pub use images::{IMAGE_BROKEN, IMAGE_TOOLS, IMAGE_WEB_1, IMAGE_WEB_2, image_archive};
 pub use leftovers::sweep;
 pub use local::{Local, LocalNode};
+pub use namespace::inside;
 pub use output::Output;
 pub use probe::{Probe, Window};
 pub use process::Process;

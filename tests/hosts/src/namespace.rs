@@ -124,7 +124,7 @@ impl Drop for Namespace {
 
 /// Runs `work` on a thread of its own whose sockets belong to the network of a
 /// process.
-pub(crate) fn inside<T: Send>(pid: i32, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+pub fn inside<T: Send>(pid: i32, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     thread::scope(|scope| {
         let thread = scope.spawn(move || {
             join_network(pid)?;
