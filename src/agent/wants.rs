@@ -58,7 +58,6 @@ pub fn wants(assignment: &Assignment, out: &Out, underlay: &Underlay) -> Network
                 .collect(),
         },
         balance: BalanceWant {
-            seed: seed(assignment.node),
             vips: assignment
                 .networks
                 .iter()
@@ -67,7 +66,7 @@ pub fn wants(assignment: &Assignment, out: &Out, underlay: &Underlay) -> Network
             published: assignment
                 .published
                 .iter()
-                .filter_map(|port| published(port, &shunned))
+                .map(|port| published(port, &shunned))
                 .collect(),
             held: assignment
                 .networks
@@ -87,12 +86,6 @@ pub fn wants(assignment: &Assignment, out: &Out, underlay: &Underlay) -> Network
             callers: callers(assignment),
         },
     }
-}
-
-/// Any number that is always the same on one node and rarely on two.
-fn seed(node: NodeId) -> u64 {
-    // Cut on purpose: the low 64 bits of a random id are random.
-    (node.bits() & u128::from(u64::MAX)) as u64
 }
 
 fn addresses_of(
@@ -185,28 +178,30 @@ fn vips<'a>(network: &'a AssignedNetwork, out: &'a Out) -> impl Iterator<Item = 
             name: format!("{} on {}", service.name, network.name),
             address: service.virtual_address?,
             backends: serving_addresses(service, out),
+            sticky: false,
         })
     })
 }
 
-/// `None` for SCTP, which the data path does not carry. Of addresses that are `shunned` the first never get anything, the second nothing while there are
-/// others.
-fn published(port: &PublishedPort, shunned: &[BTreeSet<Ipv4Addr>; 2]) -> Option<PublishedWant> {
+/// Of addresses that are `shunned` the first never get anything, the second nothing while there
+/// are others.
+fn published(port: &PublishedPort, shunned: &[BTreeSet<Ipv4Addr>; 2]) -> PublishedWant {
     let [never, rather_not] = shunned;
     let backends = port.backends.iter().filter(|it| !never.contains(it));
     let (suspected, heard): (Vec<_>, Vec<_>) =
         backends.copied().partition(|it| rather_not.contains(it));
-    Some(PublishedWant {
+    PublishedWant {
         name: port.service_name.clone(),
         protocol: match port.protocol {
             Protocol::Tcp => NetProtocol::Tcp,
             Protocol::Udp => NetProtocol::Udp,
-            Protocol::Sctp => return None,
+            Protocol::Sctp => NetProtocol::Sctp,
         },
         port: port.published,
         target_port: port.target,
         backends: if heard.is_empty() { suspected } else { heard },
-    })
+        sticky: false,
+    }
 }
 
 /// Every address of a container of this node, with all of the networks that the container is on.

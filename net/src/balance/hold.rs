@@ -11,6 +11,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Socket, Type};
 use thiserror::Error;
@@ -61,7 +62,9 @@ pub struct Holds {
 /// One port. Dropping it lets go.
 #[derive(Debug)]
 struct PortHold {
-    _socket: Socket,
+    /// None for a protocol that this kernel has no sockets of: nobody else can
+    /// take its ports either.
+    _socket: Option<Socket>,
     _relay: Option<AbortOnDropHandle<()>>,
 }
 
@@ -117,10 +120,13 @@ fn hold(protocol: Protocol, port: u16, relayed: &Arc<Semaphore>) -> Result<PortH
         },
     };
     let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-    let socket = bind(protocol, address).map_err(problem)?;
+    let socket = match bind(protocol, address) {
+        Err(error) if is_unknown(&error) => None,
+        bound => Some(bound.map_err(problem)?),
+    };
     let relay = match protocol {
         Protocol::Tcp => relay(port, relayed).map_err(problem)?,
-        Protocol::Udp => None,
+        Protocol::Udp | Protocol::Sctp => None,
     };
     Ok(PortHold {
         _socket: socket,
@@ -130,10 +136,11 @@ fn hold(protocol: Protocol, port: u16, relayed: &Arc<Semaphore>) -> Result<PortH
 
 fn bind(protocol: Protocol, address: SocketAddr) -> io::Result<Socket> {
     let kind = match protocol {
-        Protocol::Tcp => Type::STREAM,
+        Protocol::Tcp | Protocol::Sctp => Type::STREAM,
         Protocol::Udp => Type::DGRAM,
     };
-    let socket = Socket::new(Domain::for_address(address), kind, None)?;
+    let number = Some(i32::from(protocol.number()).into());
+    let socket = Socket::new(Domain::for_address(address), kind, number)?;
     socket.set_nonblocking(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -148,11 +155,16 @@ fn bind(protocol: Protocol, address: SocketAddr) -> io::Result<Socket> {
     }
     socket.bind(&address.into())?;
     match protocol {
-        Protocol::Tcp => socket.listen(128)?,
+        Protocol::Tcp | Protocol::Sctp => socket.listen(128)?,
         // Nothing is read from it. What comes in regardless is not kept.
         Protocol::Udp => socket.set_recv_buffer_size(1)?,
     }
     Ok(socket)
+}
+
+fn is_unknown(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(Errno::from_raw);
+    matches!(code, Some(Errno::EPROTONOSUPPORT | Errno::ESOCKTNOSUPPORT))
 }
 
 /// Serves the port over IPv6, unless the host has none.

@@ -43,6 +43,8 @@ fn sockets_at(table: &str, protocol: Protocol, port: u16) -> Vec<u64> {
     let state = match protocol {
         Protocol::Tcp => "0A",
         Protocol::Udp => "07",
+        // The kernel's table of these is another one, without inodes.
+        Protocol::Sctp => return Vec::new(),
     };
     let suffix = format!(":{port:04X}");
     let lines = table.lines().skip(1);

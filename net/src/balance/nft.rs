@@ -1,108 +1,248 @@
 //! Telling the kernel, in one transaction per change.
 
+use std::io;
 use std::time::Duration;
 
 use thiserror::Error;
 
-use super::ruleset::removal;
-use super::{Ruleset, TABLE};
+use super::edits::Edits;
+use super::element::Edit;
+use super::listing::Listing;
+use super::places::Places;
+use super::render::render;
+use super::ruleset::{Change, removal};
+use super::subnets::Subnets;
+use super::{BalanceWant, Ruleset, TABLE};
 use crate::command::{self, CommandError};
+use crate::overlay::OverlayWant;
 
 /// What one transaction may take.
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(20);
+/// More edits than these are told in words: a batch must fit in what a socket
+/// sends at once.
+const EDITS_AT_ONCE: usize = 1000;
 
 /// The packet filter could not be changed or read.
 #[derive(Debug, Error)]
-#[error("the packet filter rules were not changed")]
-pub struct NftError(#[from] CommandError);
+pub enum NftError {
+    #[error("the packet filter rules were not changed")]
+    Command(#[from] CommandError),
+    #[error("the kernel did not change the packet filter's elements")]
+    Elements(#[source] io::Error),
+}
+
+/// What a change of the table came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// An address is no longer a backend of anything.
+    pub left: bool,
+}
 
 /// Our table in the kernel.
 #[derive(Debug, Default)]
 pub struct Nft {
     /// What we put there last. `None` before the first time and in doubt.
-    put: Option<Ruleset>,
-    /// How the kernel printed it, once we looked.
+    put: Option<Put>,
+    edits: Edits,
+}
+
+/// What is in the kernel.
+#[derive(Debug)]
+struct Put {
+    frame: Ruleset,
+    places: Places,
+    host_access: bool,
+    /// How the kernel printed the chains, once we looked.
     seen: Option<String>,
-    /// Whether we tried to look since the last change.
-    looked: bool,
+    /// How often the packet filter had been changed when we knew that all was
+    /// as we want it.
+    generation: Option<u32>,
 }
 
 impl Nft {
-    /// Makes the table hold `want` in one transaction: new connections see the
-    /// old rules or the new ones, never a mixture. Returns whether there was
-    /// anything to do.
-    pub async fn put(&mut self, want: &Ruleset) -> Result<bool, NftError> {
+    /// Makes the table balance as `balance` says, in one transaction: new
+    /// connections see the old rules or the new ones. A backend that is on no
+    /// network of `overlay` is left out, so these must be in place.
+    pub async fn put(
+        &mut self,
+        overlay: &OverlayWant,
+        balance: &BalanceWant,
+    ) -> Result<Outcome, NftError> {
         if let Some(before) = self.put.take() {
-            let Some(change) = want.change_from(&before) else {
-                self.put = Some(before);
-                return Ok(false);
-            };
-            match run(&change).await {
-                Ok(_) => {
-                    self.settle(want);
-                    return Ok(true);
+            match self.change(before, overlay, balance).await {
+                Ok((put, outcome)) => {
+                    self.put = Some(put);
+                    return Ok(outcome);
                 }
                 // Someone changed the table under us.
-                Err(NftError(error)) => tracing::warn!(%error, "writing the whole table anew"),
+                Err(error) => tracing::warn!(%error, "writing the whole table anew"),
             }
         }
-        run(&want.replacement()).await?;
-        self.settle(want);
-        Ok(true)
+        self.put = Some(self.write(overlay, balance).await?);
+        Ok(Outcome { left: true })
+    }
+
+    /// Tells the kernel the difference.
+    async fn change(
+        &mut self,
+        mut put: Put,
+        overlay: &OverlayWant,
+        balance: &BalanceWant,
+    ) -> Result<(Put, Outcome), NftError> {
+        let change = follow(&mut put.places, overlay, balance);
+        let outcome = Outcome { left: change.left };
+        put.host_access = balance.host_access;
+        let frame = render(overlay, put.host_access, put.places.classes());
+        match frame.change_from(&put.frame) {
+            Change::None if change.edits.is_empty() => {}
+            Change::None if change.edits.len() <= EDITS_AT_ONCE => {
+                let applied = self.edits.apply(&change.edits).await;
+                let (before, after) = applied.map_err(NftError::Elements)?;
+                // Ours is the only change since we knew.
+                let alone = put.generation == Some(before) && after == before.wrapping_add(1);
+                put.generation = Some(after).filter(|_| alone);
+            }
+            Change::Anew => {
+                put.generation = None;
+                put.seen = None;
+                run(&replacement(&frame, &put.places)).await?;
+            }
+            Change::None => {
+                put.generation = None;
+                run(&spelled(&change.edits)).await?;
+            }
+            Change::Script(script) => {
+                put.generation = None;
+                put.seen = None;
+                run(&(script + &spelled(&change.edits))).await?;
+            }
+        }
+        put.frame = frame;
+        Ok((put, outcome))
+    }
+
+    /// Writes the whole table.
+    async fn write(
+        &mut self,
+        overlay: &OverlayWant,
+        balance: &BalanceWant,
+    ) -> Result<Put, NftError> {
+        let mut places = Places::default();
+        follow(&mut places, overlay, balance);
+        let frame = render(overlay, balance.host_access, places.classes());
+        run(&replacement(&frame, &places)).await?;
+        Ok(Put {
+            frame,
+            places,
+            host_access: balance.host_access,
+            seen: None,
+            generation: None,
+        })
     }
 
     /// Looks whether the kernel still holds what was put there, and puts it
     /// there again if not. Returns whether it had to.
     pub async fn repair(&mut self) -> Result<bool, NftError> {
-        let Some(want) = self.put.clone() else {
+        let Some(put) = &mut self.put else {
             return Ok(false);
         };
-        let seen = list().await.ok();
-        match &self.seen {
-            Some(before) if seen.as_ref() == Some(before) => return Ok(false),
-            Some(_) => {}
-            // First look since a change: no text to compare with, but the
-            // parts can be counted.
-            None => {
-                let whole = seen.as_ref().is_some_and(|text| is_whole(text, &want));
-                if whole {
-                    self.seen = seen;
-                    return Ok(false);
-                }
-            }
+        let now = self.edits.generation().await.ok();
+        if now.is_some() && put.generation == now {
+            return Ok(false);
+        }
+        let listing = list().await.ok().map(|text| Listing::read(&text));
+        let elements = put.places.elements();
+        let whole = listing.as_ref().is_some_and(|listing| {
+            let same = put.seen.as_ref().is_none_or(|seen| *seen == listing.chains);
+            same && listing.is_like(&put.frame, &elements)
+        });
+        if whole {
+            put.seen = listing.map(|listing| listing.chains);
+            put.generation = now;
+            return Ok(false);
         }
         tracing::warn!("the packet filter rules were changed by someone else; restoring them");
-        self.put = None;
-        self.put(&want).await?;
+        run(&replacement(&put.frame, &put.places)).await?;
+        put.seen = None;
+        put.generation = None;
         self.look().await;
         Ok(true)
     }
 
-    /// Takes note of how the kernel prints what was put there: for idle times,
-    /// once after each change. May be dropped before it is done.
+    /// Takes note of how the kernel prints the rules that were put there: for
+    /// idle times, once after each change of them. May be dropped before it is
+    /// done.
     pub async fn look(&mut self) {
-        self.seen = list().await.ok();
-        self.looked = true;
+        let Some(put) = &mut self.put else {
+            return;
+        };
+        let before = self.edits.generation().await.ok();
+        let listing = list().await.ok().map(|text| Listing::read(&text));
+        let elements = put.places.elements();
+        let whole = listing
+            .as_ref()
+            .is_some_and(|listing| listing.is_like(&put.frame, &elements));
+        put.generation = before.filter(|_| whole);
+        // If it is not whole, the next comparison will see to it.
+        put.seen = Some(listing.map(|listing| listing.chains).unwrap_or_default());
     }
 
     /// Whether [`look`](Self::look) has anything to see.
     pub fn is_unseen(&self) -> bool {
-        self.put.is_some() && !self.looked
+        self.put.as_ref().is_some_and(|put| put.seen.is_none())
     }
 
     /// Removes the table.
     pub async fn remove(&mut self) -> Result<(), NftError> {
         self.put = None;
-        self.seen = None;
         run(&removal()).await?;
         Ok(())
     }
+}
 
-    fn settle(&mut self, want: &Ruleset) {
-        self.put = Some(want.clone());
-        self.seen = None;
-        self.looked = false;
+fn follow(
+    places: &mut Places,
+    overlay: &OverlayWant,
+    balance: &BalanceWant,
+) -> super::places::Change {
+    let networks = &overlay.networks;
+    let shown = networks.iter().flat_map(|it| it.vips.iter().copied());
+    places.follow(Subnets::of(networks), shown.collect(), balance)
+}
+
+fn replacement(frame: &Ruleset, places: &Places) -> String {
+    let edits: Vec<Edit> = places.elements().into_iter().map(Edit::Add).collect();
+    frame.replacement() + &spelled(&edits)
+}
+
+/// Edits in the words of `nft`: what goes before what comes, set by set.
+fn spelled(edits: &[Edit]) -> String {
+    use std::collections::BTreeMap;
+    let mut gone: BTreeMap<_, Vec<String>> = BTreeMap::new();
+    let mut come: BTreeMap<_, Vec<String>> = BTreeMap::new();
+    for edit in edits {
+        let element = edit.element();
+        let mut text = element.key();
+        if let Edit::Delete(_) = edit {
+            gone.entry(element.set()).or_default().push(text);
+            continue;
+        }
+        if let Some(comment) = element.comment() {
+            text.push_str(&format!(" comment \"{comment}\""));
+        }
+        if let Some(value) = element.value() {
+            text.push_str(&format!(" : {value}"));
+        }
+        come.entry(element.set()).or_default().push(text);
     }
+    let mut script = String::new();
+    for (verb, sets) in [("delete", gone), ("add", come)] {
+        for (set, elements) in sets {
+            let listed = elements.join(", ");
+            script.push_str(&format!("{verb} element ip {TABLE} {set} {{ {listed} }}\n"));
+        }
+    }
+    script
 }
 
 async fn run(script: &str) -> Result<String, NftError> {
@@ -114,46 +254,41 @@ async fn list() -> Result<String, NftError> {
     Ok(command::run("nft", &arguments, "", DEADLINE).await?)
 }
 
-/// Whether a listing has as many chains, sets and rules as it should.
-fn is_whole(listing: &str, want: &Ruleset) -> bool {
-    let mut lines: usize = 0;
-    let mut blocks: usize = 0;
-    let mut in_chain = false;
-    for line in listing.lines().map(str::trim) {
-        let opens = line.ends_with('{')
-            && ["chain ", "set ", "map "]
-                .iter()
-                .any(|it| line.starts_with(it));
-        if opens {
-            blocks += 1;
-            in_chain = line.starts_with("chain ");
-        } else if line == "}" {
-            in_chain = false;
-        } else if in_chain && !line.starts_with("type ") {
-            lines += 1;
-        }
-    }
-    let rules: usize = want.chains.values().map(|chain| chain.rules.len()).sum();
-    blocks == want.chains.len() + want.collections.len() && lines == rules
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::Chain;
+    use std::net::Ipv4Addr;
+
+    use super::super::element::{Class, Element};
     use super::*;
 
-    fn want() -> Ruleset {
-        let mut want = Ruleset::default();
-        let rules = ["accept".to_owned(), "drop".to_owned()];
-        want.chains.insert("a".to_owned(), Chain::plain(rules));
-        want
-    }
-
     #[test]
-    fn a_listing_with_a_rule_less_is_not_whole() {
-        let whole = "table ip swarmr {\n\tchain a {\n\t\taccept\n\t\tdrop\n\t}\n}\n";
-        assert!(is_whole(whole, &want()));
-        assert!(!is_whole(&whole.replace("\t\tdrop\n", ""), &want()));
-        assert!(!is_whole("table ip swarmr {\n}\n", &want()));
+    fn edits_are_spelled_set_by_set() {
+        let address = Ipv4Addr::new(10, 0, 1, 100);
+        let service = |places| Element::Service {
+            class: Class {
+                sticky: false,
+                places,
+            },
+            address,
+            comment: "web".to_owned(),
+        };
+        let backend = |last| Element::Backend {
+            service: address,
+            place: 0,
+            address: Ipv4Addr::new(10, 0, 1, last),
+        };
+        let edits = [
+            Edit::Delete(service(2)),
+            Edit::Add(service(1)),
+            Edit::Delete(backend(11)),
+            Edit::Add(backend(12)),
+        ];
+        assert_eq!(
+            spelled(&edits),
+            "delete element ip swarmr services_2 { 10.0.1.100 }\n\
+             delete element ip swarmr backends { 10.0.1.100 . 0 }\n\
+             add element ip swarmr services_1 { 10.0.1.100 comment \"web\" }\n\
+             add element ip swarmr backends { 10.0.1.100 . 0 : 10.0.1.12 }\n"
+        );
     }
 }

@@ -1,146 +1,130 @@
 //! From wants to the table. Pure.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
 
-use super::{BalanceWant, Chain, Collection, PublishedWant, Ruleset, VipWant};
+use super::element::{Class, Set};
+use super::{Chain, Collection, Ruleset};
 use crate::overlay::{NetworkWant, OverlayWant, mac_of};
 
-/// How much of a service's name stands beside its rule.
-const COMMENT_CHARS: usize = 60;
+/// Classes that are there from the start: to move among them takes no new rule.
+const PREPARED: u32 = 16;
+/// The same on every host, so that a client that comes back by another one
+/// finds its place.
+const STICKY_SEED: u32 = 0x5357_524d;
 
-/// The table for `balance` on a host whose overlays are `overlay`. Networks
-/// that are not in place must not be in `overlay`: a backend on none of its
-/// subnets cannot be reached and is left out.
-pub fn render(overlay: &OverlayWant, balance: &BalanceWant) -> Ruleset {
+/// The table on a host whose overlays are `overlay`, all but the elements that
+/// [`Places`](super::places::Places) fills in. `services` and `ports` are the
+/// classes that these are in.
+pub(super) fn render(
+    overlay: &OverlayWant,
+    host_access: bool,
+    (services, ports): (&BTreeSet<Class>, &BTreeSet<Class>),
+) -> Ruleset {
     let networks = &overlay.networks;
     let mut ruleset = Ruleset::default();
-    add_inside(networks, balance, &mut ruleset);
-    add_vips(networks, balance, &mut ruleset);
-    add_published(networks, balance, &mut ruleset);
+    add_inside(networks, &mut ruleset);
+    add_services(services, &mut ruleset);
+    add_ports(ports, &mut ruleset);
     add_balancing(&mut ruleset);
-    add_self_calls(networks, balance, &mut ruleset);
+    add_self_calls(&mut ruleset);
     add_return_path(networks, &mut ruleset);
     add_tunnels(networks, &mut ruleset);
-    add_limits(balance.host_access, &mut ruleset);
+    add_limits(host_access, &mut ruleset);
     ruleset
 }
 
 /// Who we are on the overlays: bridges and addresses.
-fn add_inside(networks: &[NetworkWant], balance: &BalanceWant, ruleset: &mut Ruleset) {
-    let mut bridges = Collection::new("ifname");
-    let mut internal = Collection::new("ifname");
-    let mut gateways = Collection::new("ipv4_addr");
-    let mut vips = Collection::new("ipv4_addr");
+fn add_inside(networks: &[NetworkWant], ruleset: &mut Ruleset) {
+    let mut bridges = Collection::new("type ifname");
+    let mut internal = Collection::new("type ifname");
+    let mut gateways = Collection::new("type ipv4_addr");
     for network in networks {
         bridges.insert(quoted(&network.bridge));
         if network.internal {
             internal.insert(quoted(&network.bridge));
         }
         gateways.insert(network.gateway);
-        network.vips.iter().for_each(|vip| vips.insert(vip));
     }
-    for vip in &balance.vips {
-        if network_of(networks, vip.address).is_some() {
-            vips.insert(vip.address);
-        }
-    }
-    let mut inside = gateways.clone();
-    inside.elements.extend(vips.elements.clone());
     let named = [
         ("bridges", bridges),
         ("internal", internal),
         ("gateways", gateways),
-        ("vip_addresses", vips),
-        ("inside", inside),
     ];
     for (name, collection) in named {
         ruleset.collections.insert(name.to_owned(), collection);
     }
+    declare(Set::VipAddresses, ruleset);
 }
 
-fn add_vips(networks: &[NetworkWant], balance: &BalanceWant, ruleset: &mut Ruleset) {
-    let mut vips = Collection::new("ipv4_addr : verdict");
-    for vip in &balance.vips {
-        let network = network_of(networks, vip.address);
-        let reachable = vip
-            .backends
-            .iter()
-            .copied()
-            .filter(|it| network.is_some_and(|network| network.subnet.contains(*it)));
-        let backends = in_turn(reachable, balance.seed, vip.address.to_bits().into());
-        if backends.is_empty() {
-            continue;
-        }
-        let chain = format!("vip_{}", vip.address);
-        vips.map(vip.address, format!("goto {chain}"));
-        let rule = vip_rule(vip, &backends);
-        ruleset.chains.insert(chain, Chain::plain([rule]));
+/// Draws a place for what is called by a service address. No rule belongs to
+/// one service, so that none has to change with it: the kernel looks at every
+/// rule of a table when one was changed.
+fn add_services(classes: &BTreeSet<Class>, ruleset: &mut Ruleset) {
+    let mut rules = Vec::new();
+    for class in with_prepared(classes) {
+        let set = Set::Services(class);
+        declare(set, ruleset);
+        let number = drawn(class);
+        rules.push(format!(
+            "ip daddr @{set} dnat to ip daddr . {number} map @{}",
+            Set::Backends
+        ));
     }
-    ruleset.collections.insert("vips".to_owned(), vips);
+    declare(Set::Backends, ruleset);
+    let chains = &mut ruleset.chains;
+    chains.insert("services".to_owned(), Chain::plain(rules));
 }
 
-fn vip_rule(vip: &VipWant, backends: &[Ipv4Addr]) -> String {
-    let comment = comment(&vip.name);
-    match backends {
-        [only] => format!("dnat to {only}{comment}"),
-        several => {
-            let count = several.len();
-            let listed = numbered(several.iter().map(Ipv4Addr::to_string));
-            format!("dnat to numgen inc mod {count} map {{ {listed} }}{comment}")
-        }
+/// The same for what is called by a published port.
+fn add_ports(classes: &BTreeSet<Class>, ruleset: &mut Ruleset) {
+    let mut rules = Vec::new();
+    for class in with_prepared(classes) {
+        let set = Set::Ports(class);
+        declare(set, ruleset);
+        let number = drawn(class);
+        rules.push(format!(
+            "meta l4proto . th dport @{set} meta l4proto {{ tcp, udp, sctp }} \
+             dnat ip to meta l4proto . th dport . {number} map @{}",
+            Set::PortBackends
+        ));
+    }
+    declare(Set::PortBackends, ruleset);
+    declare(Set::Held, ruleset);
+    let chains = &mut ruleset.chains;
+    chains.insert("ports".to_owned(), Chain::plain(rules));
+}
+
+fn with_prepared(classes: &BTreeSet<Class>) -> BTreeSet<Class> {
+    let prepared = (1..=PREPARED).map(|places| Class {
+        sticky: false,
+        places,
+    });
+    prepared.chain(classes.iter().copied()).collect()
+}
+
+/// Not in turn: callers of two services call them in turn themselves, and each
+/// would always get the same place of both.
+fn drawn(class: Class) -> String {
+    let places = class.places;
+    match class.sticky {
+        true => format!("jhash ip saddr mod {places} seed {STICKY_SEED:#x}"),
+        false => format!("numgen random mod {places}"),
     }
 }
 
-fn add_published(networks: &[NetworkWant], balance: &BalanceWant, ruleset: &mut Ruleset) {
-    let mut published = Collection::new("inet_proto . inet_service : verdict");
-    let mut held = Collection::new("inet_proto . inet_service");
-    for port in &balance.published {
-        let key = format!("{} . {}", port.protocol, port.port);
-        held.insert(&key);
-        let reachable = port
-            .backends
-            .iter()
-            .copied()
-            .filter(|it| network_of(networks, *it).is_some_and(|network| !network.internal));
-        let backends = in_turn(reachable, balance.seed, port.port.into());
-        if backends.is_empty() {
-            continue;
-        }
-        let chain = format!("port_{}_{}", port.protocol, port.port);
-        published.map(key, format!("goto {chain}"));
-        let rule = published_rule(port, &backends);
-        ruleset.chains.insert(chain, Chain::plain([rule]));
-    }
-    let collections = &mut ruleset.collections;
-    collections.insert("published".to_owned(), published);
-    collections.insert("held".to_owned(), held);
-}
-
-fn published_rule(port: &PublishedWant, backends: &[Ipv4Addr]) -> String {
-    let comment = comment(&port.name);
-    let protocol = port.protocol;
-    let target = port.target_port;
-    match backends {
-        [only] => format!("meta l4proto {protocol} dnat to {only}:{target}{comment}"),
-        several => {
-            let count = several.len();
-            let listed = numbered(several.iter().map(|it| format!("{it} . {target}")));
-            format!(
-                "meta l4proto {protocol} dnat ip to numgen inc mod {count} map {{ {listed} }}{comment}"
-            )
-        }
-    }
+fn declare(set: Set, ruleset: &mut Ruleset) {
+    let collection = Collection::new(set.kind());
+    ruleset.collections.insert(set.to_string(), collection);
 }
 
 /// The chains that lead to a backend: for packets from elsewhere and for the
 /// host's own, which pass another hook.
 fn add_balancing(ruleset: &mut Ruleset) {
     let balance = Chain::plain([
-        "meta l4proto { tcp, udp, sctp } ip daddr vmap @vips".to_owned(),
+        "ip daddr @vip_addresses meta l4proto { tcp, udp, sctp } goto services".to_owned(),
         // Only the host's outside addresses: published port 53 must not take
         // the resolver's place on a gateway.
-        "fib daddr type local ip daddr != @inside meta l4proto . th dport vmap @published"
+        "meta l4proto . th dport @held fib daddr type local ip daddr != @gateways goto ports"
             .to_owned(),
     ]);
     let chains = &mut ruleset.chains;
@@ -158,18 +142,8 @@ fn add_balancing(ruleset: &mut Ruleset) {
 
 /// Sources that no answer would come back to: a container that was chosen for
 /// its own call, and addresses that mean something else on another host.
-fn add_self_calls(networks: &[NetworkWant], balance: &BalanceWant, ruleset: &mut Ruleset) {
-    let mut own = Collection::new("ipv4_addr . ipv4_addr");
-    let remotes: BTreeSet<Ipv4Addr> = networks
-        .iter()
-        .flat_map(|network| network.remotes.iter().map(|remote| remote.ip))
-        .collect();
-    for backend in balance.backends() {
-        if network_of(networks, backend).is_some() && !remotes.contains(&backend) {
-            own.insert(format!("{backend} . {backend}"));
-        }
-    }
-    ruleset.collections.insert("self".to_owned(), own);
+fn add_self_calls(ruleset: &mut Ruleset) {
+    declare(Set::OwnCalls, ruleset);
     let postrouting = Chain::hooked(
         "nat hook postrouting priority 99",
         [
@@ -184,9 +158,9 @@ fn add_self_calls(networks: &[NetworkWant], balance: &BalanceWant, ruleset: &mut
 /// Replies go back by the host that forwarded the request, which alone can
 /// undo its rewriting.
 fn add_return_path(networks: &[NetworkWant], ruleset: &mut Ruleset) {
-    let mut marks = Collection::new("ether_addr : mark");
-    let mut macs = Collection::new("ifname . mark : ether_addr");
-    let mut gateways = Collection::new("mark : ipv4_addr");
+    let mut marks = Collection::new("type ether_addr : mark");
+    let mut macs = Collection::new("type ifname . mark : ether_addr");
+    let mut gateways = Collection::new("type mark : ipv4_addr");
     for network in networks {
         let bridge = quoted(&network.bridge);
         for peer in &network.peers {
@@ -231,12 +205,12 @@ fn add_return_path(networks: &[NetworkWant], ruleset: &mut Ruleset) {
 /// not tracked: every inner flow has an outer port of its own and would fill
 /// the connection table.
 fn add_tunnels(networks: &[NetworkWant], ruleset: &mut Ruleset) {
-    let mut all = Collection::new("ipv4_addr");
+    let mut all = Collection::new("type ipv4_addr");
     let mut leads = Vec::new();
     for network in networks {
         let vni = network.vni;
         let set = format!("vteps_{vni}");
-        let mut vteps = Collection::new("ipv4_addr");
+        let mut vteps = Collection::new("type ipv4_addr");
         for peer in &network.peers {
             vteps.insert(peer.vtep);
             all.insert(peer.vtep);
@@ -285,7 +259,7 @@ fn add_tunnels(networks: &[NetworkWant], ruleset: &mut Ruleset) {
 fn add_limits(host_access: bool, ruleset: &mut Ruleset) {
     let input = [
         "ct state established,related accept",
-        "meta l4proto . th dport @held ip daddr != @inside goto refuse",
+        "meta l4proto . th dport @held ip daddr != @gateways ip daddr != @vip_addresses goto refuse",
         "meta l4proto != icmp ip daddr @vip_addresses goto refuse",
         "iifname @bridges goto from_container",
     ];
@@ -295,10 +269,11 @@ fn add_limits(host_access: bool, ruleset: &mut Ruleset) {
     ];
     let mut from_container = vec![
         "ip daddr @gateways meta l4proto { tcp, udp } th dport 53 accept",
-        "ip daddr @inside icmp type echo-request accept",
+        "ip daddr @gateways icmp type echo-request accept",
+        "ip daddr @vip_addresses icmp type echo-request accept",
     ];
     if host_access {
-        from_container.push("ip daddr != @inside accept");
+        from_container.push("ip daddr != @gateways ip daddr != @vip_addresses accept");
     }
     from_container.push("reject with icmp type admin-prohibited");
     let forward = [
@@ -321,52 +296,10 @@ fn add_limits(host_access: bool, ruleset: &mut Ruleset) {
     }
 }
 
-fn network_of(networks: &[NetworkWant], address: Ipv4Addr) -> Option<&NetworkWant> {
-    let mut networks = networks.iter();
-    networks.find(|network| network.subnet.contains(address))
-}
-
-/// `backends` in the order this host uses them: each once, sorted, and begun at
-/// a place that depends on the host and the service.
-fn in_turn(backends: impl Iterator<Item = Ipv4Addr>, seed: u64, service: u64) -> Vec<Ipv4Addr> {
-    let sorted: BTreeSet<Ipv4Addr> = backends.collect();
-    let mut sorted: Vec<Ipv4Addr> = sorted.into_iter().collect();
-    if let Some(count) = u64::try_from(sorted.len()).ok().filter(|count| *count > 1) {
-        let start = scatter(seed ^ scatter(service)) % count;
-        sorted.rotate_left(usize::try_from(start).unwrap_or(0));
-    }
-    sorted
-}
-
-/// Spreads neighbouring numbers evenly (the finaliser of splitmix64).
-fn scatter(number: u64) -> u64 {
-    let mut number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
-}
-
-fn numbered(values: impl Iterator<Item = String>) -> String {
-    let listed: Vec<String> = values
-        .enumerate()
-        .map(|(position, value)| format!("{position} : {value}"))
-        .collect();
-    listed.join(", ")
-}
-
 fn quoted(name: &str) -> String {
     // Device names come from the caller; a quote would end the string.
     let plain: String = name.chars().filter(|it| *it != '"').collect();
     format!("\"{plain}\"")
-}
-
-fn comment(name: &str) -> String {
-    let plain = |it: &char| it.is_ascii_alphanumeric() || matches!(it, '.' | '_' | '-');
-    let plain: String = name.chars().filter(plain).take(COMMENT_CHARS).collect();
-    match plain.is_empty() {
-        true => String::new(),
-        false => format!(" comment \"{plain}\""),
-    }
 }
 
 #[cfg(test)]

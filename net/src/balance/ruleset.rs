@@ -5,35 +5,44 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// The name of our table, in the `ip` family.
-pub const TABLE: &str = "swarmr";
+pub(super) const TABLE: &str = "swarmr";
 
 /// The whole table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Ruleset {
-    pub collections: BTreeMap<String, Collection>,
-    pub chains: BTreeMap<String, Chain>,
+pub(super) struct Ruleset {
+    pub(super) collections: BTreeMap<String, Collection>,
+    pub(super) chains: BTreeMap<String, Chain>,
+}
+
+/// How one table becomes another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Change {
+    None,
+    Script(String),
+    /// It must be replaced as a whole.
+    Anew,
 }
 
 /// A set, or a map where elements have values.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Collection {
-    /// As after `type`: `ipv4_addr`, or `ipv4_addr : verdict` for a map.
-    pub kind: String,
+pub(super) struct Collection {
+    /// As it is declared: `type ipv4_addr`, or `type mark : ipv4_addr` for a map.
+    pub(super) kind: String,
     /// Element and, in a map, its value.
-    pub elements: BTreeMap<String, Option<String>>,
+    pub(super) elements: BTreeMap<String, Option<String>>,
 }
 
 /// A chain of rules.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Chain {
+pub(super) struct Chain {
     /// As after `type`, for chains the kernel itself calls.
-    pub hook: Option<String>,
-    pub rules: Vec<String>,
+    pub(super) hook: Option<String>,
+    pub(super) rules: Vec<String>,
 }
 
 impl Collection {
     /// An empty set or map of `kind`.
-    pub fn new(kind: &str) -> Self {
+    pub(super) fn new(kind: &str) -> Self {
         Self {
             kind: kind.to_owned(),
             elements: BTreeMap::new(),
@@ -41,12 +50,12 @@ impl Collection {
     }
 
     /// Adds an element without a value.
-    pub fn insert(&mut self, element: impl ToString) {
+    pub(super) fn insert(&mut self, element: impl ToString) {
         self.elements.insert(element.to_string(), None);
     }
 
     /// Adds an element with its value.
-    pub fn map(&mut self, element: impl ToString, value: impl ToString) {
+    pub(super) fn map(&mut self, element: impl ToString, value: impl ToString) {
         let value = Some(value.to_string());
         self.elements.insert(element.to_string(), value);
     }
@@ -61,7 +70,7 @@ impl Collection {
 
 impl Chain {
     /// A chain that other chains jump to.
-    pub fn plain(rules: impl IntoIterator<Item = String>) -> Self {
+    pub(super) fn plain(rules: impl IntoIterator<Item = String>) -> Self {
         Self {
             hook: None,
             rules: rules.into_iter().collect(),
@@ -69,7 +78,7 @@ impl Chain {
     }
 
     /// A chain that the kernel calls at `hook`.
-    pub fn hooked(hook: &str, rules: impl IntoIterator<Item = String>) -> Self {
+    pub(super) fn hooked(hook: &str, rules: impl IntoIterator<Item = String>) -> Self {
         Self {
             hook: Some(hook.to_owned()),
             rules: rules.into_iter().collect(),
@@ -79,7 +88,7 @@ impl Chain {
 
 impl Ruleset {
     /// Replaces whatever table of our name there is, in one transaction.
-    pub fn replacement(&self) -> String {
+    pub(super) fn replacement(&self) -> String {
         let mut script = removal();
         let _ = writeln!(script, "add table ip {TABLE}");
         // Chains before elements that lead to them, sets before rules that ask
@@ -99,15 +108,14 @@ impl Ruleset {
         script
     }
 
-    /// What turns `old` into this, in one transaction; nothing if they are
-    /// equal. A chain that differs is emptied and filled within it, so a rule is
-    /// never seen beside the wrong backends.
-    pub fn change_from(&self, old: &Self) -> Option<String> {
+    /// What turns `old` into this. A chain that differs is emptied and filled
+    /// in one transaction, so part of its rules is never seen.
+    pub(super) fn change_from(&self, old: &Self) -> Change {
         if self == old {
-            return None;
+            return Change::None;
         }
         if self.is_shaped_otherwise(old) {
-            return Some(self.replacement());
+            return Change::Anew;
         }
         let mut script = String::new();
         self.declare_new(old, &mut script);
@@ -130,7 +138,7 @@ impl Ruleset {
             change_elements(&mut script, "add", name, &come);
         }
         self.remove_old(old, &mut script);
-        Some(script)
+        Change::Script(script)
     }
 
     /// Whether something differs that cannot be changed in place.
@@ -200,7 +208,7 @@ fn without(
 fn declare_collection(script: &mut String, name: &str, collection: &Collection) {
     let keyword = collection.keyword();
     let kind = &collection.kind;
-    let _ = writeln!(script, "add {keyword} ip {TABLE} {name} {{ type {kind}; }}");
+    let _ = writeln!(script, "add {keyword} ip {TABLE} {name} {{ {kind}; }}");
 }
 
 fn declare_chain(script: &mut String, name: &str, chain: &Chain) {
@@ -243,7 +251,7 @@ mod tests {
 
     fn small() -> Ruleset {
         let mut ruleset = Ruleset::default();
-        let mut vips = Collection::new("ipv4_addr : verdict");
+        let mut vips = Collection::new("type ipv4_addr : verdict");
         vips.map("10.0.1.100", "goto vip_a");
         ruleset.collections.insert("vips".to_owned(), vips);
         let go = "ip daddr vmap @vips".to_owned();
@@ -272,7 +280,7 @@ mod tests {
 
     #[test]
     fn equal_rulesets_need_no_change() {
-        assert_eq!(small().change_from(&small()), None);
+        assert_eq!(small().change_from(&small()), Change::None);
     }
 
     #[test]
@@ -280,8 +288,11 @@ mod tests {
         let mut new = small();
         new.chains.get_mut("vip_a").unwrap().rules = vec!["dnat to 10.0.1.12".to_owned()];
         assert_eq!(
-            new.change_from(&small()).unwrap(),
-            "flush chain ip swarmr vip_a\nadd rule ip swarmr vip_a dnat to 10.0.1.12\n"
+            new.change_from(&small()),
+            Change::Script(
+                "flush chain ip swarmr vip_a\nadd rule ip swarmr vip_a dnat to 10.0.1.12\n"
+                    .to_owned()
+            )
         );
     }
 
@@ -291,10 +302,13 @@ mod tests {
         new.chains.remove("vip_a");
         new.collections.get_mut("vips").unwrap().elements.clear();
         assert_eq!(
-            new.change_from(&small()).unwrap(),
-            "delete element ip swarmr vips { 10.0.1.100 }\n\
+            new.change_from(&small()),
+            Change::Script(
+                "delete element ip swarmr vips { 10.0.1.100 }\n\
              flush chain ip swarmr vip_a\n\
              delete chain ip swarmr vip_a\n"
+                    .to_owned()
+            )
         );
     }
 
@@ -304,10 +318,13 @@ mod tests {
         old.chains.remove("vip_a");
         old.collections.get_mut("vips").unwrap().elements.clear();
         assert_eq!(
-            small().change_from(&old).unwrap(),
-            "add chain ip swarmr vip_a\n\
+            small().change_from(&old),
+            Change::Script(
+                "add chain ip swarmr vip_a\n\
              add rule ip swarmr vip_a dnat to 10.0.1.11\n\
              add element ip swarmr vips { 10.0.1.100 : goto vip_a }\n"
+                    .to_owned()
+            )
         );
     }
 
@@ -316,6 +333,6 @@ mod tests {
         let mut new = small();
         let base = new.chains.get_mut("prerouting").unwrap();
         base.hook = Some("nat hook prerouting priority -102".to_owned());
-        assert_eq!(new.change_from(&small()).unwrap(), new.replacement());
+        assert_eq!(new.change_from(&small()), Change::Anew);
     }
 }

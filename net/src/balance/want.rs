@@ -9,10 +9,6 @@ use serde::{Deserialize, Serialize};
 /// Everything this host balances. What is not named here is removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BalanceWant {
-    /// A number of this host's own, always the same. Hosts begin their rounds
-    /// at different backends, so that one connection from each host does not
-    /// mean all connections at the first backend.
-    pub seed: u64,
     pub vips: Vec<VipWant>,
     pub published: Vec<PublishedWant>,
     /// Containers that keep the connections they have, also while they take no
@@ -30,8 +26,12 @@ pub struct VipWant {
     /// Shown beside the rule.
     pub name: String,
     pub address: Ipv4Addr,
-    /// Container addresses on the same overlay. None: connections are refused.
+    /// Container addresses on the same overlay; one that stands there twice gets
+    /// twice as many. None: connections are refused.
     pub backends: Vec<Ipv4Addr>,
+    /// A caller comes to the same backend each time, as long as none comes or
+    /// goes.
+    pub sticky: bool,
 }
 
 /// A port that every host serves.
@@ -45,8 +45,11 @@ pub struct PublishedWant {
     /// In the container.
     pub target_port: u16,
     /// Container addresses, each on the overlay that its container's default
-    /// route uses. None: connections are refused.
+    /// route uses; one that stands there twice gets twice as many. None:
+    /// connections are refused.
     pub backends: Vec<Ipv4Addr>,
+    /// A client comes to the same backend each time, by whichever host.
+    pub sticky: bool,
 }
 
 /// What a published port speaks.
@@ -55,6 +58,7 @@ pub struct PublishedWant {
 pub enum Protocol {
     Tcp,
     Udp,
+    Sctp,
 }
 
 impl Protocol {
@@ -63,6 +67,7 @@ impl Protocol {
         match self {
             Self::Tcp => 6,
             Self::Udp => 17,
+            Self::Sctp => 132,
         }
     }
 }
@@ -81,12 +86,9 @@ impl BalanceWant {
         vips.chain(published).copied().collect()
     }
 
-    /// Whether some address takes or keeps fewer connections than in `before`.
-    pub(crate) fn leaves_any(&self, before: &Self) -> bool {
-        let (were_serving, serving) = (before.backends(), self.backends());
-        let stopped_serving = !were_serving.is_subset(&serving);
-        let mut held = before.held.iter();
-        stopped_serving || held.any(|it| !self.held.contains(it) && !serving.contains(it))
+    /// Whether some address that kept its connections in `before` does not now.
+    pub(crate) fn holds_less(&self, before: &Self) -> bool {
+        self.held != before.held && !before.held.is_subset(&self.held)
     }
 }
 
@@ -95,6 +97,7 @@ impl fmt::Display for Protocol {
         f.write_str(match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::Sctp => "sctp",
         })
     }
 }

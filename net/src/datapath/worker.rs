@@ -1,5 +1,6 @@
 //! The task that owns the data path.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::{Problem, StartError, Want};
-use crate::balance::{BalanceWant, Firewall, Flows, Holds, Nft, Protocol, Stale, render};
+use crate::balance::{BalanceWant, Firewall, Flows, Holds, Nft, Outcome, Protocol, Stale};
 use crate::dns::DnsServer;
 use crate::overlay::{LinkEvents, Overlay, OverlayWant, Plan};
 
@@ -107,8 +108,8 @@ impl Worker {
         if let Err(error) = self.firewall.put(&ready).await {
             problems.push(error.into());
         }
-        self.balance(&want, &ready, &mut problems).await;
-        self.end_stale(&want).await;
+        let outcome = self.balance(&want, &ready, &mut problems).await;
+        self.end_stale(&want, outcome).await;
         self.name(&want, &mut problems);
         if let Some(plan) = plan {
             let shrunk = self.overlay.shrink(&want.overlay, &plan).await;
@@ -135,7 +136,12 @@ impl Worker {
         Some(plan)
     }
 
-    async fn balance(&mut self, want: &Want, ready: &OverlayWant, problems: &mut Vec<Problem>) {
+    async fn balance(
+        &mut self,
+        want: &Want,
+        ready: &OverlayWant,
+        problems: &mut Vec<Problem>,
+    ) -> Outcome {
         let mut balance = want.balance.clone();
         balance.published.retain(|port| {
             let mut networks = want.overlay.networks.iter();
@@ -156,12 +162,16 @@ impl Worker {
         balance
             .published
             .retain(|port| holds.has(port.protocol, port.port));
-        match self.nft.put(&render(ready, &balance)).await {
-            Ok(_) => {
+        match self.nft.put(ready, &balance).await {
+            Ok(outcome) => {
                 self.holds.release(&ports);
                 self.take_over_udp(&balance).await;
+                outcome
             }
-            Err(error) => problems.push(error.into()),
+            Err(error) => {
+                problems.push(error.into());
+                Outcome::default()
+            }
         }
     }
 
@@ -185,9 +195,10 @@ impl Worker {
     /// Ends the connections to containers that serve no more. Without this a
     /// client that uses a port number again would meet the dead backend of its
     /// former connection.
-    async fn end_stale(&self, want: &Want) {
+    async fn end_stale(&self, want: &Want, outcome: Outcome) {
         let (before, now) = (self.want.as_ref(), &want.balance);
-        if before.is_some_and(|before| !now.leaves_any(&before.balance)) {
+        let held_less = before.is_none_or(|before| now.holds_less(&before.balance));
+        if !outcome.left && !held_less {
             return;
         }
         let wants = || before.into_iter().chain([want]);
@@ -259,11 +270,14 @@ impl Worker {
 }
 
 /// `want` without the networks that wait for their bridge.
-fn in_place(want: &OverlayWant, plan: Option<&Plan>) -> OverlayWant {
+fn in_place<'a>(want: &'a OverlayWant, plan: Option<&Plan>) -> Cow<'a, OverlayWant> {
     let missing = plan.map_or(&[][..], |plan| &plan.missing);
+    if missing.is_empty() {
+        return Cow::Borrowed(want);
+    }
     let networks = want.networks.iter().enumerate();
     let present = networks.filter(|(position, _)| !missing.contains(position));
-    OverlayWant {
+    Cow::Owned(OverlayWant {
         networks: present.map(|(_, network)| network.clone()).collect(),
-    }
+    })
 }

@@ -6,6 +6,7 @@
 mod balance;
 #[cfg(test)]
 mod containers;
+mod draws;
 #[cfg(test)]
 mod lab;
 #[cfg(test)]

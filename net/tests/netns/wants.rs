@@ -99,10 +99,7 @@ pub(crate) fn want(overlays: &[Overlay], host: usize, hosts: usize) -> Want {
         overlay: OverlayWant {
             networks: overlays.iter().map(|it| it.want(host, hosts)).collect(),
         },
-        balance: BalanceWant {
-            seed: u64::try_from(host).unwrap(),
-            ..BalanceWant::default()
-        },
+        balance: BalanceWant::default(),
         dns: Table {
             networks: overlays.iter().map(|it| it.table(host)).collect(),
             callers: BTreeMap::new(),
@@ -115,6 +112,7 @@ pub(crate) fn vip(overlay: &Overlay, last: u8, backends: &[u8]) -> VipWant {
         name: "web".to_owned(),
         address: overlay.ip(last),
         backends: backends.iter().map(|it| overlay.ip(*it)).collect(),
+        sticky: false,
     }
 }
 
@@ -125,6 +123,7 @@ pub(crate) fn published(protocol: Protocol, port: u16, backends: &[Ipv4Addr]) ->
         port,
         target_port: 8080,
         backends: backends.to_vec(),
+        sticky: false,
     }
 }
 
