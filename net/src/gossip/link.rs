@@ -21,7 +21,12 @@ pub(super) struct Link {
     pub(super) differs: Option<(Time, u64)>,
     ping: (u32, Option<Time>),
     round_trip: Duration,
+    /// Round trips that were measured, as far as they are counted.
+    samples: u32,
 }
+
+/// Of the first round trips the shortest counts: they may have waited for the connection to be made.
+const FIRST_SAMPLES: u32 = 3;
 
 /// What is done about a neighbour's silence.
 #[derive(Debug)]
@@ -81,6 +86,7 @@ impl Link {
             differs: None,
             ping: (0, None),
             round_trip: Duration::ZERO,
+            samples: 0,
         }
     }
 
@@ -104,17 +110,23 @@ impl Link {
         number
     }
 
-    pub(super) fn pong(&mut self, number: u32, now: Time) {
-        if let (last, Some(sent)) = self.ping
-            && last == number
-        {
-            let sample = now.since(sent);
-            self.round_trip = match self.round_trip {
-                Duration::ZERO => sample,
-                known => (known * 7 + sample) / 8,
-            };
-            self.ping.1 = None;
+    /// Whether another ping should follow, to know the round trip better.
+    pub(super) fn pong(&mut self, number: u32, now: Time) -> bool {
+        let (last, Some(sent)) = self.ping else {
+            return false;
+        };
+        if last != number {
+            return false;
         }
+        self.ping.1 = None;
+        let sample = now.since(sent);
+        self.round_trip = match self.samples {
+            0 => sample,
+            1..FIRST_SAMPLES => self.round_trip.min(sample),
+            _ => (self.round_trip * 7 + sample) / 8,
+        };
+        self.samples = FIRST_SAMPLES.min(self.samples + 1);
+        self.samples < FIRST_SAMPLES
     }
 
     /// How long to wait for an answer before asking again.
@@ -166,5 +178,30 @@ impl Queue {
             self.urgent = false;
         }
         first
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_that_a_connection_takes_is_no_round_trip() {
+        let neighbour = Neighbour {
+            seat: 1,
+            adjacent: true,
+        };
+        let mut link = Link::new(neighbour, Time::ZERO, Time::ZERO);
+        let mut now = Time::ZERO;
+        for (milliseconds, more) in [(300, true), (2, true), (3, false)] {
+            let number = link.ping(now);
+            now += Duration::from_millis(milliseconds);
+            assert_eq!(link.pong(number, now), more);
+        }
+        let least = Duration::from_millis(1);
+        assert_eq!(link.round(least), Duration::from_millis(4));
+        let number = link.ping(now);
+        assert!(!link.pong(number + 1, now), "it was no answer");
+        assert!(!link.pong(number, now));
     }
 }

@@ -67,8 +67,11 @@ impl Gossip {
             Message::Heartbeat { view } => self.compare_later(from, u64::from_le_bytes(view)),
             Message::Ping { number } => self.say(from, &Message::Ack { number }),
             Message::Ack { number } => {
-                if let Some(link) = self.link(from) {
-                    link.pong(number, now);
+                if let Some(link) = self.link(from)
+                    && link.pong(number, now)
+                {
+                    let number = link.ping(now);
+                    self.say(from, &Message::Ping { number });
                 }
             }
             Message::Ask { about } => self.about(about, |it, about| it.asked(from, about)),

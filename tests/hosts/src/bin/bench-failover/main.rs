@@ -12,7 +12,7 @@ mod stage;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
@@ -27,6 +27,8 @@ struct Options {
     /// How long 20 % of the packets are lost.
     loss: Duration,
     swarmr: PathBuf,
+    /// What the daemons log; printed at the end when it is not the usual.
+    log_level: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -45,6 +47,7 @@ fn options() -> Result<Options> {
         kills: 20,
         loss: Duration::from_secs(120),
         swarmr: PathBuf::new(),
+        log_level: None,
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -61,8 +64,10 @@ fn options() -> Result<Options> {
                 options.loss = Duration::from_secs(seconds);
             }
             "--swarmr" => options.swarmr = value()?.into(),
+            "--log-level" => options.log_level = Some(value()?),
             other => bail!(
-                "unknown option {other}; there are --json, --kills N, --loss SECONDS and --swarmr PATH"
+                "unknown option {other}; there are --json, --kills N, --loss SECONDS, --log-level LEVEL \
+                 and --swarmr PATH"
             ),
         }
     }
@@ -76,8 +81,12 @@ fn options() -> Result<Options> {
 fn run(options: &Options) -> Result<()> {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     eprintln!("load before: {}", load.trim());
-    let stage = Stage::new(&options.swarmr)?;
+    let level = options.log_level.as_deref().unwrap_or("info");
+    let stage = Stage::new(&options.swarmr, level)?;
     let result = measure(options, &stage);
+    if options.log_level.is_some() {
+        eprintln!("{}", stage.hosts.logs());
+    }
     stage.hosts.explain(result)
 }
 
@@ -127,6 +136,7 @@ fn round(stage: &Stage, victim: Victim, times: &mut Times) -> Result<()> {
     thread::sleep(Duration::from_millis(500));
     let mut apps = testhosts::Apps::new(survivors(), 80);
     let begin = Instant::now();
+    let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
     lost.power_off()?;
     let end = apps.wait(stage.tasks(), stage::PATIENCE)?;
     thread::sleep(Duration::from_millis(1_500));
@@ -134,8 +144,9 @@ fn round(stage: &Stage, victim: Victim, times: &mut Times) -> Result<()> {
     let out = connects.last_lost(begin)?.saturating_duration_since(begin);
     drop(connects);
     eprintln!(
-        "{} ({victim:?}): out of balancing after {} ms, replaced after {} ms",
+        "{} ({victim:?}) at {:.3}: out of balancing after {} ms, replaced after {} ms",
         lost.name(),
+        clock.as_secs_f64() % 60.0,
         out.as_millis(),
         replaced.as_millis()
     );

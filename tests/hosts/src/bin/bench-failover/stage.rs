@@ -27,12 +27,14 @@ pub(crate) enum Victim {
 
 pub(crate) struct Stage {
     pub(crate) hosts: Hosts,
+    log_level: String,
 }
 
 impl Stage {
-    pub(crate) fn new(swarmr: &Path) -> Result<Self> {
+    pub(crate) fn new(swarmr: &Path, log_level: &str) -> Result<Self> {
         let hosts = Hosts::with_engines(&Setup::swarmr(HOSTS, swarmr))?;
-        let stage = Self { hosts };
+        let log_level = format!("--log-level={log_level}");
+        let stage = Self { hosts, log_level };
         let made = stage.form();
         stage.hosts.explain(made)?;
         Ok(stage)
@@ -43,7 +45,8 @@ impl Stage {
     }
 
     fn form(&self) -> Result<()> {
-        self.hosts.each(|host| host.start_daemon(&[]))?;
+        self.hosts
+            .each(|host| host.start_daemon(&[&self.log_level]))?;
         let first = &self.hosts[0];
         let address = first.address().to_string();
         swarmr(first, &["swarm", "init", "--advertise-addr", &address])?;
@@ -116,7 +119,7 @@ impl Stage {
     pub(crate) fn restore(&self, lost: &Host) -> Result<()> {
         lost.power_on()?;
         lost.start_engine()?;
-        lost.start_daemon(&[])?;
+        lost.start_daemon(&[&self.log_level])?;
         let by = self.hosts.iter().find(|host| host.name() != lost.name());
         let by = by.context("another host")?;
         self.ready(by)?;
