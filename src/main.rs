@@ -4,12 +4,14 @@ use std::process::ExitCode;
 
 use swarmr::agent::Inventory;
 use swarmr::api::EngineAddress;
-use swarmr::cli::{self, DaemonArgs, Parsed};
+use swarmr::cli::{self, DaemonArgs, DataplaneArgs, Parsed};
+use swarmr::daemon::dataplane::{self, DataplaneOptions};
 use swarmr::daemon::{self, DaemonOptions, LogFormat};
 
 fn main() -> ExitCode {
     match cli::parse() {
         Parsed::Daemon(args) => run_daemon(args),
+        Parsed::Dataplane(args) => run_dataplane(args),
         Parsed::Client(command) => cli::run(*command),
         Parsed::Done(code) => code,
     }
@@ -22,12 +24,31 @@ fn run_daemon(args: DaemonArgs) -> ExitCode {
     {
         eprintln!("swarmr: this session cannot be left: {error}");
     }
-    match daemon::run(options(args)) {
+    finish(daemon::run(options(args)))
+}
+
+fn run_dataplane(args: DataplaneArgs) -> ExitCode {
+    finish(dataplane::run(&DataplaneOptions {
+        folder: args.folder,
+        log_level: args.log_level,
+        log_format: log_format(args.log_json),
+    }))
+}
+
+fn finish(result: anyhow::Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("swarmr: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+const fn log_format(json: bool) -> LogFormat {
+    match json {
+        true => LogFormat::Json,
+        false => LogFormat::Text,
     }
 }
 
@@ -43,10 +64,6 @@ fn options(args: DaemonArgs) -> DaemonOptions {
         alongside_swarm: args.alongside_swarm,
         inventory: Inventory::new(args.generic_resources, args.device_kinds),
         log_level: args.log_level,
-        log_format: if args.log_json {
-            LogFormat::Json
-        } else {
-            LogFormat::Text
-        },
+        log_format: log_format(args.log_json),
     }
 }

@@ -16,7 +16,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::balance::BalanceWant;
-use crate::dns::{DnsError, Table};
+use crate::dataplane::{Launch, Plane, Remote, Services};
+use crate::dns::Table;
 use crate::overlay::{NetlinkError, OverlayWant};
 
 pub use problem::Problem;
@@ -38,8 +39,6 @@ pub struct Want {
 pub enum StartError {
     #[error("the kernel's network tables cannot be reached")]
     Netlink(#[from] NetlinkError),
-    #[error(transparent)]
-    Dns(#[from] DnsError),
 }
 
 /// The data path was closed, or its task died.
@@ -59,10 +58,24 @@ pub struct DataPath {
 impl DataPath {
     /// Starts the task, in the network namespace of the calling thread. Nothing
     /// in the kernel changes before the first [`apply`](Self::apply).
-    /// `upstreams` are the resolvers for outside names.
+    /// `upstreams` are the resolvers for outside names. Names and ports are
+    /// served by this process.
     pub fn start(upstreams: &[SocketAddr]) -> Result<Self, StartError> {
+        Self::start_with(Services::Here {
+            plane: Plane::default(),
+            upstreams: upstreams.to_vec(),
+        })
+    }
+
+    /// The same with names and ports served by a process that outlives this
+    /// one.
+    pub fn start_beside(upstreams: &[SocketAddr], launch: Launch) -> Result<Self, StartError> {
+        Self::start_with(Services::There(Remote::new(launch, upstreams.to_vec())))
+    }
+
+    fn start_with(services: Services) -> Result<Self, StartError> {
         let (tell, problems) = watch::channel(Vec::new());
-        let worker = Worker::new(upstreams, tell)?;
+        let worker = Worker::new(services, tell)?;
         let (requests, inbox) = mpsc::channel(WAITING);
         Ok(Self {
             requests,
@@ -91,8 +104,8 @@ impl DataPath {
         self.problems.clone()
     }
 
-    /// Stops. What is in the kernel stays and goes on working, except for
-    /// names and connections over IPv6, which this process serves.
+    /// Stops. What is in the kernel and in another process stays and goes on
+    /// working.
     pub async fn close(self) -> Result<(), Closed> {
         self.ask(Request::Close).await
     }

@@ -6,6 +6,7 @@
 
 pub mod balance;
 pub mod datapath;
+pub mod dataplane;
 pub mod dns;
 pub mod gossip;
 pub mod identity;

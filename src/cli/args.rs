@@ -13,7 +13,7 @@ use super::config::ConfigCommand;
 use super::failure::EXIT_CODES;
 use super::network::NetworkCommand;
 use super::node::NodeCommand;
-use super::options::{self, DaemonFlags};
+use super::options::{self, DaemonFlags, DataplaneFlags};
 use super::service::ServiceCommand;
 use super::status::StatusArgs;
 use super::system::{InfoArgs, VersionArgs};
@@ -88,6 +88,9 @@ impl Global {
 pub(crate) enum Command {
     /// Run the daemon in the foreground
     Daemon(DaemonFlags),
+    /// Hold names, published ports and tunnels while daemons come and go
+    #[command(hide = true)]
+    Dataplane(DataplaneFlags),
     /// Make a cluster of this node
     Init(Box<InitArgs>),
     /// Join a cluster as a worker or a manager, by which token it is

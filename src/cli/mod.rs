@@ -32,13 +32,15 @@ use failure::{Exit, Failure};
 
 use crate::api::client::Client;
 
-pub use options::DaemonArgs;
+pub use options::{DaemonArgs, DataplaneArgs};
 
 /// What the arguments ask for.
 #[derive(Debug)]
 pub enum Parsed {
     /// Become the daemon.
     Daemon(DaemonArgs),
+    /// Become the process that holds what outlives a daemon.
+    Dataplane(DataplaneArgs),
     /// Run one command.
     Client(Box<ClientCommand>),
     /// Help was shown, or the arguments were wrong and it was said.
@@ -59,6 +61,10 @@ pub fn parse() -> Parsed {
             global,
             command: Command::Daemon(daemon),
         }) => Parsed::Daemon(options::daemon_args(&global, daemon)),
+        Ok(Cli {
+            global,
+            command: Command::Dataplane(flags),
+        }) => Parsed::Dataplane(options::dataplane_args(&global, flags)),
         Ok(Cli { global, command }) => Parsed::Client(Box::new(ClientCommand { global, command })),
         Err(error) => {
             // Nothing is left to do when even that cannot be written.
@@ -105,7 +111,9 @@ fn request_id() -> String {
 async fn dispatch(context: &Context, global: &Global, command: Command) -> Result<(), Failure> {
     match command {
         // `parse` has taken it already.
-        Command::Daemon(_) => Err(Failure::usage("the daemon is not a client's command")),
+        Command::Daemon(_) | Command::Dataplane(_) => {
+            Err(Failure::usage("the daemon is not a client's command"))
+        }
         Command::Init(args) => cluster::init::run(context, global, *args).await,
         Command::Join(args) => cluster::join::run(context, global, args).await,
         Command::Leave(args) => cluster::leave(context, args).await,

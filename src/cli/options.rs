@@ -32,6 +32,15 @@ pub struct DaemonArgs {
     pub detached: bool,
 }
 
+/// What the process of the data plane is started with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataplaneArgs {
+    /// Where its socket is.
+    pub folder: PathBuf,
+    pub log_level: String,
+    pub log_json: bool,
+}
+
 /// Options of the daemon and of those who start it.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct MachineFlags {
@@ -100,6 +109,21 @@ pub(crate) struct DaemonFlags {
     /// Leave the session of whoever started it
     #[arg(long, hide = true)]
     detached: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DataplaneFlags {
+    /// Where it is spoken to
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+}
+
+pub(crate) fn dataplane_args(global: &Global, flags: DataplaneFlags) -> DataplaneArgs {
+    DataplaneArgs {
+        folder: flags.folder,
+        log_level: global.log_level.clone(),
+        log_json: global.log_format == "json",
+    }
 }
 
 pub(crate) fn daemon_args(global: &Global, flags: DaemonFlags) -> DaemonArgs {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use swarmr_net::datapath::DataPath;
 
+use super::dataplane;
 use super::disk::StateDirectory;
 use super::options::DaemonOptions;
 use crate::agent::{
@@ -43,7 +44,9 @@ impl Engine {
             .into_owned();
         let (runtime, driver): (Arc<dyn Runtime>, Arc<dyn NetworkDriver>) = match &options.engine {
             Some(socket) => {
-                let path = DataPath::start(&upstreams())
+                let launch =
+                    dataplane::launch(disk.root(), &options.log_level, options.log_format)?;
+                let path = DataPath::start_beside(&upstreams(), launch)
                     .context("cannot reach the kernel's network tables: swarmr must run as root")?;
                 let runtime = Docker::new(&socket.to_string_lossy());
                 (Arc::new(runtime), Arc::new(NetDriver::new(Arc::new(path))))

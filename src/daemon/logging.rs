@@ -7,23 +7,19 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use super::options::{DaemonOptions, LogFormat};
+use super::options::LogFormat;
 
 /// Starts logging for the whole process. `RUST_LOG` wins over `--log-level`.
-pub(super) fn start(options: &DaemonOptions) -> anyhow::Result<()> {
+pub(super) fn start(level: &str, format: LogFormat) -> anyhow::Result<()> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(levels) if !levels.is_empty() => EnvFilter::try_new(levels).context("RUST_LOG")?,
-        _ => EnvFilter::try_new(levels(&options.log_level)).with_context(|| {
-            format!(
-                "--log-level {:?}: want a level, or MODULE=LEVEL,…",
-                options.log_level
-            )
-        })?,
+        _ => EnvFilter::try_new(levels(level))
+            .with_context(|| format!("--log-level {:?}: want a level, or MODULE=LEVEL,…", level))?,
     };
     let registry = tracing_subscriber::registry().with(filter);
     // systemd says so when standard error is its journal's stream.
     let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
-    let started = match (options.log_format, journal) {
+    let started = match (format, journal) {
         (LogFormat::Json, _) => registry
             .with(
                 tracing_subscriber::fmt::layer()

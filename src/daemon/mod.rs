@@ -6,6 +6,7 @@
 
 mod address;
 mod control;
+pub mod dataplane;
 mod disk;
 mod engine;
 mod gossip;
@@ -55,7 +56,7 @@ pub(crate) struct Daemon {
 
 /// Runs until a signal or an error ends it.
 pub fn run(options: DaemonOptions) -> anyhow::Result<()> {
-    logging::start(&options)?;
+    logging::start(&options.log_level, options.log_format)?;
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(worker_threads())
         .enable_all()

@@ -1,6 +1,7 @@
 //! The real thing: engines on hosts of namespaces, judged by containers counted and requests
 //! answered, driven by the unmodified docker CLI.
 
+mod dataplane;
 mod losses;
 mod network;
 mod rules;

@@ -8,11 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
+use serde::{Deserialize, Serialize};
 use socket2::{Domain, Socket, Type};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
@@ -33,7 +35,7 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A port cannot be held, so it is not published on this host.
-#[derive(Debug, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
 pub enum HoldProblem {
     /// Somebody has it.
     #[error("port {port}/{protocol} is held by {holder}")]
@@ -43,12 +45,11 @@ pub enum HoldProblem {
         holder: Holder,
     },
     /// It cannot be bound, for another reason or by an invisible process.
-    #[error("port {port}/{protocol} cannot be bound")]
+    #[error("port {port}/{protocol} cannot be bound: {reason}")]
     Bind {
         protocol: Protocol,
         port: u16,
-        #[source]
-        source: io::Error,
+        reason: String,
     },
 }
 
@@ -59,13 +60,29 @@ pub struct Holds {
     relayed: Arc<Semaphore>,
 }
 
+/// Which of the sockets that hold ports one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HeldSocket {
+    pub protocol: Protocol,
+    pub port: u16,
+    pub ipv6: bool,
+}
+
 /// One port. Dropping it lets go.
 #[derive(Debug)]
 struct PortHold {
     /// None for a protocol that this kernel has no sockets of: nobody else can
     /// take its ports either.
-    _socket: Option<Socket>,
-    _relay: Option<AbortOnDropHandle<()>>,
+    socket: Option<Socket>,
+    relay: Option<Relay>,
+}
+
+/// What serves a port over IPv6.
+#[derive(Debug)]
+struct Relay {
+    /// A second handle of what the task accepts from.
+    socket: Socket,
+    _task: AbortOnDropHandle<()>,
 }
 
 impl Default for Holds {
@@ -100,9 +117,65 @@ impl Holds {
         self.held.retain(|key, _| wanted.contains(key));
     }
 
-    /// Whether the port is held.
-    pub fn has(&self, protocol: Protocol, port: u16) -> bool {
-        self.held.contains_key(&(protocol, port))
+    /// The ports that are held.
+    pub fn held(&self) -> BTreeSet<(Protocol, u16)> {
+        self.held.keys().copied().collect()
+    }
+
+    /// Copies of all sockets, for a process that is to hold them too.
+    pub fn share(&self) -> Vec<(HeldSocket, OwnedFd)> {
+        let mut copies = Vec::new();
+        for (&(protocol, port), hold) in &self.held {
+            let relay = hold.relay.iter().map(|relay| (&relay.socket, true));
+            let own = hold.socket.iter().map(|socket| (socket, false));
+            for (socket, ipv6) in own.chain(relay) {
+                let which = HeldSocket {
+                    protocol,
+                    port,
+                    ipv6,
+                };
+                match socket.try_clone() {
+                    Ok(copy) => copies.push((which, copy.into())),
+                    Err(error) => tracing::warn!(%error, port, "cannot be handed over"),
+                }
+            }
+        }
+        copies
+    }
+
+    /// Holds the ports of sockets that another process has held.
+    pub fn adopt(&mut self, sockets: Vec<(HeldSocket, OwnedFd)>) {
+        let mut sockets: BTreeMap<HeldSocket, OwnedFd> = sockets.into_iter().collect();
+        while let Some((which, socket)) = sockets.pop_first() {
+            let HeldSocket { protocol, port, .. } = which;
+            if which.ipv6 || self.held.contains_key(&(protocol, port)) {
+                continue;
+            }
+            let relaying = HeldSocket {
+                ipv6: true,
+                ..which
+            };
+            let relay = sockets.remove(&relaying).map(Socket::from);
+            let relay = relay.and_then(|socket| match relay_on(socket, port, &self.relayed) {
+                Ok(relay) => Some(relay),
+                Err(error) => {
+                    tracing::warn!(%error, port, "cannot be served over IPv6");
+                    None
+                }
+            });
+            let socket = Some(Socket::from(socket));
+            self.held
+                .insert((protocol, port), PortHold { socket, relay });
+        }
+    }
+
+    /// Returns when no connection is relayed.
+    pub async fn idle(&self) {
+        // It is never closed.
+        let _ = self
+            .relayed
+            .acquire_many(u32::try_from(RELAYED_AT_ONCE).unwrap_or(u32::MAX))
+            .await;
     }
 }
 
@@ -116,7 +189,7 @@ fn hold(protocol: Protocol, port: u16, relayed: &Arc<Semaphore>) -> Result<PortH
         _ => HoldProblem::Bind {
             protocol,
             port,
-            source,
+            reason: source.to_string(),
         },
     };
     let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
@@ -128,10 +201,7 @@ fn hold(protocol: Protocol, port: u16, relayed: &Arc<Semaphore>) -> Result<PortH
         Protocol::Tcp => relay(port, relayed).map_err(problem)?,
         Protocol::Udp | Protocol::Sctp => None,
     };
-    Ok(PortHold {
-        _socket: socket,
-        _relay: relay,
-    })
+    Ok(PortHold { socket, relay })
 }
 
 fn bind(protocol: Protocol, address: SocketAddr) -> io::Result<Socket> {
@@ -168,7 +238,7 @@ fn is_unknown(error: &io::Error) -> bool {
 }
 
 /// Serves the port over IPv6, unless the host has none.
-fn relay(port: u16, relayed: &Arc<Semaphore>) -> io::Result<Option<AbortOnDropHandle<()>>> {
+fn relay(port: u16, relayed: &Arc<Semaphore>) -> io::Result<Option<Relay>> {
     let socket = match bind(
         Protocol::Tcp,
         SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
@@ -180,9 +250,16 @@ fn relay(port: u16, relayed: &Arc<Semaphore>) -> io::Result<Option<AbortOnDropHa
             return Ok(None);
         }
     };
-    let listener = TcpListener::from_std(socket.into())?;
+    relay_on(socket, port, relayed).map(Some)
+}
+
+fn relay_on(socket: Socket, port: u16, relayed: &Arc<Semaphore>) -> io::Result<Relay> {
+    let listener = TcpListener::from_std(socket.try_clone()?.into())?;
     let serving = serve(listener, port, relayed.clone());
-    Ok(Some(AbortOnDropHandle::new(tokio::spawn(serving))))
+    Ok(Relay {
+        socket,
+        _task: AbortOnDropHandle::new(tokio::spawn(serving)),
+    })
 }
 
 /// Accepts for ever. Relayed connections outlive the hold: letting go of a port
@@ -256,7 +333,7 @@ mod tests {
             "{text}"
         );
         assert!(text.contains(&std::process::id().to_string()), "{text}");
-        assert!(!holds.has(Protocol::Tcp, port));
+        assert!(holds.held().is_empty());
     }
 
     #[tokio::test]

@@ -32,7 +32,7 @@ mod want;
 
 pub use conntrack::{ConntrackError, Flows, Stale};
 pub use firewall::{Firewall, FirewallError};
-pub use hold::{HoldProblem, Holds};
+pub use hold::{HeldSocket, HoldProblem, Holds};
 pub use holder::Holder;
 pub use nft::{Nft, NftError, Outcome};
 use ruleset::{Chain, Collection, Ruleset, TABLE};

@@ -5,6 +5,7 @@ use std::error::Error as _;
 use thiserror::Error;
 
 use crate::balance::{FirewallError, HoldProblem, NftError, Protocol};
+use crate::dataplane::RemoteError;
 use crate::dns::ListenProblem;
 use crate::overlay::OverlayProblem;
 
@@ -25,6 +26,9 @@ pub enum Problem {
     Reserved { protocol: Protocol, port: u16 },
     #[error(transparent)]
     Names(#[from] ListenProblem),
+    /// Names and published ports are as they were.
+    #[error(transparent)]
+    Plane(#[from] RemoteError),
 }
 
 impl Problem {

@@ -2,21 +2,23 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::{Problem, StartError, Want};
-use crate::balance::{BalanceWant, Firewall, Flows, Holds, Nft, Outcome, Protocol, Stale};
-use crate::dns::DnsServer;
+use crate::balance::{BalanceWant, Firewall, Flows, Nft, Outcome, Protocol, Stale};
+use crate::dataplane::Services;
 use crate::overlay::{LinkEvents, Overlay, OverlayWant, Plan};
 
 /// Between two comparisons with the kernel.
 const COMPARE_EVERY: Duration = Duration::from_secs(30);
 /// Devices come in bursts: a container's port is several events.
 const EVENTS_SETTLE: Duration = Duration::from_millis(5);
+
+/// Before a process that has died is started again.
+const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the task is asked to do, and where the answer goes.
 pub(super) enum Request {
@@ -30,10 +32,10 @@ pub(super) enum Request {
 pub(super) struct Worker {
     overlay: Overlay,
     events: LinkEvents,
-    holds: Holds,
     nft: Nft,
     firewall: Firewall,
-    dns: DnsServer,
+    /// Names and held ports.
+    services: Services,
     /// The last want; nothing is touched before the first one.
     want: Option<Want>,
     /// UDP ports that the balancer serves.
@@ -44,16 +46,15 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) fn new(
-        upstreams: &[SocketAddr],
+        services: Services,
         problems: watch::Sender<Vec<String>>,
     ) -> Result<Self, StartError> {
         Ok(Self {
             overlay: Overlay::open()?,
             events: LinkEvents::open()?,
-            holds: Holds::default(),
             nft: Nft::default(),
             firewall: Firewall::default(),
-            dns: DnsServer::start(upstreams)?,
+            services,
             want: None,
             balanced_udp: BTreeSet::new(),
             problems,
@@ -80,7 +81,7 @@ impl Worker {
                         return;
                     }
                     Some(Request::Close(answer)) => {
-                        self.dns.close().await;
+                        self.services.close().await;
                         let _ = answer.send(());
                         return;
                     }
@@ -93,6 +94,11 @@ impl Worker {
                     self.again().await;
                 }
                 _ = compare.tick() => {
+                    self.reconcile().await;
+                }
+                () = self.services.gone() => {
+                    // One that dies at once is not started without a pause.
+                    tokio::time::sleep(RESTART_PAUSE).await;
                     self.reconcile().await;
                 }
                 () = self.nft.look(), if self.nft.is_unseen() => {}
@@ -110,7 +116,7 @@ impl Worker {
         }
         let outcome = self.balance(&want, &ready, &mut problems).await;
         self.end_stale(&want, outcome).await;
-        self.name(&want, &mut problems);
+        self.name(&want, &mut problems).await;
         if let Some(plan) = plan {
             let shrunk = self.overlay.shrink(&want.overlay, &plan).await;
             problems.extend(shrunk.into_iter().map(Problem::from));
@@ -156,15 +162,21 @@ impl Worker {
             !reserved
         });
         let ports = balance.ports();
-        let unheld = self.holds.take(&ports);
-        problems.extend(unheld.into_iter().map(Problem::from));
-        let holds = &self.holds;
-        balance
-            .published
-            .retain(|port| holds.has(port.protocol, port.port));
+        match self.services.hold(&ports).await {
+            Ok((held, unheld)) => {
+                problems.extend(unheld.into_iter().map(Problem::from));
+                balance
+                    .published
+                    .retain(|port| held.contains(&(port.protocol, port.port)));
+            }
+            // What was published before is held still, as far as we know.
+            Err(error) => problems.push(error.into()),
+        }
         match self.nft.put(ready, &balance).await {
             Ok(outcome) => {
-                self.holds.release(&ports);
+                if let Err(error) = self.services.release(&ports).await {
+                    problems.push(error.into());
+                }
                 self.take_over_udp(&balance).await;
                 outcome
             }
@@ -216,11 +228,11 @@ impl Worker {
         }
     }
 
-    fn name(&mut self, want: &Want, problems: &mut Vec<Problem>) {
-        self.dns.set_table(&want.dns);
-        let gateways = want.dns.networks.iter().map(|network| network.gateway);
-        let unheard = self.dns.set_listeners(&gateways.collect());
-        problems.extend(unheard.into_iter().map(Problem::from));
+    async fn name(&mut self, want: &Want, problems: &mut Vec<Problem>) {
+        match self.services.name(&want.dns).await {
+            Ok(unheard) => problems.extend(unheard.into_iter().map(Problem::from)),
+            Err(error) => problems.push(error.into()),
+        }
     }
 
     /// Compares everything with the kernel and repairs.
@@ -228,8 +240,10 @@ impl Worker {
         self.overlay.doubt();
         self.firewall.doubt();
         let repaired = self.nft.repair().await;
+        let there = self.services.reconcile().await;
         let mut problems = self.again().await;
         problems.extend(repaired.err().map(Problem::from));
+        problems.extend(there.err().map(Problem::from));
         problems
     }
 
@@ -249,7 +263,7 @@ impl Worker {
         if let Err(error) = self.nft.remove().await {
             problems.push(error.into());
         }
-        self.dns.close().await;
+        self.services.close().await;
         problems
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use hickory_server::net::xfer::Protocol;
 use nix::sys::socket::{setsockopt, sockopt};
+use serde::{Deserialize, Serialize};
 use socket2::{Domain, Socket, Type};
 use thiserror::Error;
 use tokio::net::{TcpListener, UdpSocket};
@@ -39,12 +40,11 @@ const CONNECTIONS_EACH: usize = 64;
 pub struct DnsError(String);
 
 /// The resolver does not answer at an address.
-#[derive(Debug, Error)]
-#[error("the resolver cannot listen at {address}:{PORT}")]
+#[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
+#[error("the resolver cannot listen at {address}:{PORT}: {reason}")]
 pub struct ListenProblem {
     pub address: Ipv4Addr,
-    #[source]
-    pub source: io::Error,
+    pub reason: String,
 }
 
 /// The resolver. Dropping it closes its sockets.
@@ -102,7 +102,10 @@ impl DnsServer {
                 Ok(listener) => {
                     self.listeners.insert(address, listener);
                 }
-                Err(source) => problems.push(ListenProblem { address, source }),
+                Err(error) => problems.push(ListenProblem {
+                    address,
+                    reason: error.to_string(),
+                }),
             }
         }
         problems

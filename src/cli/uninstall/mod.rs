@@ -55,7 +55,8 @@ pub(crate) async fn run(
     if global.is_default_socket() {
         done(disable_unit());
     }
-    done(stop_daemon(context).await);
+    done(stop_server(&context.client, "the daemon").await);
+    done(stop_dataplane(context, state_dir).await);
     if let Some(engine) = args.machine.engine_socket() {
         done(empty_engine(context, engine).await);
         for outcome in kernel::clean() {
@@ -106,25 +107,38 @@ fn disable_unit() -> Result<String, Failure> {
     Ok(format!("Removed the unit {UNIT}"))
 }
 
-async fn stop_daemon(context: &Context) -> Result<String, Failure> {
+/// Stops the process that listens where `client` would ask.
+async fn stop_server(client: &Client, what: &str) -> Result<String, Failure> {
     use nix::sys::signal::{Signal, kill};
     use nix::unistd::Pid;
-    let Some(pid) = context.client.server_pid().await else {
+    let Some(pid) = client.server_pid().await else {
         return Ok(String::new());
     };
     kill(Pid::from_raw(pid), Signal::SIGTERM)
-        .map_err(|error| Failure::error(format!("the daemon (process {pid}): {error}")))?;
+        .map_err(|error| Failure::error(format!("{what} (process {pid}): {error}")))?;
     let deadline = Instant::now() + STOP_DEADLINE;
     while Path::new("/proc").join(pid.to_string()).exists() {
         if Instant::now() > deadline {
             return Err(Failure::error(format!(
-                "the daemon (process {pid}) did not end within {} s",
+                "{what} (process {pid}) did not end within {} s",
                 STOP_DEADLINE.as_secs()
             )));
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    Ok(format!("Stopped the daemon (process {pid})"))
+    Ok(format!("Stopped {what} (process {pid})"))
+}
+
+/// What outlives daemons ends too: each listens on a socket of its own.
+async fn stop_dataplane(context: &Context, state_dir: &Path) -> Result<String, Failure> {
+    let folder = std::fs::read_dir(state_dir.join("dataplane"));
+    let mut said = Vec::new();
+    for entry in folder.into_iter().flatten().flatten() {
+        let client = Client::new(&entry.path(), context.client.request_id());
+        said.push(stop_server(&client, "the data plane").await?);
+    }
+    said.retain(|said| !said.is_empty());
+    Ok(said.join("\n"))
 }
 
 async fn empty_engine(context: &Context, socket: &Path) -> Result<String, Failure> {

@@ -1,0 +1,81 @@
+//! What the data plane holds, in whichever process.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+
+use crate::balance::{HeldSocket, HoldProblem, Holds, Protocol};
+use crate::dns::{DnsError, DnsServer, ListenProblem, Table};
+
+/// Names and ports. Dropping it closes its sockets.
+#[derive(Debug, Default)]
+pub struct Plane {
+    holds: Holds,
+    names: Option<Names>,
+}
+
+#[derive(Debug)]
+struct Names {
+    server: DnsServer,
+    upstreams: Vec<SocketAddr>,
+}
+
+impl Plane {
+    /// Takes the ports of `wanted` that are not held yet. Lets go of none.
+    pub(super) fn hold(&mut self, wanted: &BTreeSet<(Protocol, u16)>) -> Vec<HoldProblem> {
+        self.holds.take(wanted)
+    }
+
+    pub(super) fn held(&self) -> BTreeSet<(Protocol, u16)> {
+        self.holds.held()
+    }
+
+    pub(super) fn release(&mut self, wanted: &BTreeSet<(Protocol, u16)>) {
+        self.holds.release(wanted);
+    }
+
+    /// Answers from `table`, on its gateways; what it does not know is asked
+    /// of `upstreams`.
+    pub(super) fn name(
+        &mut self,
+        upstreams: &[SocketAddr],
+        table: &Table,
+    ) -> Result<Vec<ListenProblem>, DnsError> {
+        let names = match self.names.take().filter(|it| it.upstreams == upstreams) {
+            Some(names) => names,
+            // Another one listens beside the old one before that is dropped.
+            None => Names {
+                server: DnsServer::start(upstreams)?,
+                upstreams: upstreams.to_vec(),
+            },
+        };
+        let names = self.names.insert(names);
+        names.server.set_table(table);
+        let gateways = table.networks.iter().map(|network| network.gateway);
+        Ok(names.server.set_listeners(&gateways.collect()))
+    }
+
+    /// Copies of the held sockets, for a successor.
+    pub(super) fn share(&self) -> Vec<(HeldSocket, OwnedFd)> {
+        self.holds.share()
+    }
+
+    /// Holds what a predecessor held.
+    pub(super) fn adopt(&mut self, sockets: Vec<(HeldSocket, OwnedFd)>) {
+        self.holds.adopt(sockets);
+    }
+
+    /// Lets running answers finish, for a while, and stops answering.
+    pub(super) async fn close_names(&mut self) {
+        if let Some(names) = self.names.take() {
+            names.server.close().await;
+        }
+    }
+
+    /// Serves nothing new. Returns when nobody is served any more.
+    pub(super) async fn retire(&mut self) {
+        self.close_names().await;
+        self.holds.release(&BTreeSet::new());
+        self.holds.idle().await;
+    }
+}

@@ -1,0 +1,81 @@
+//! The data plane as the data path uses it: in this process or in its own.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use super::{Plane, Remote, RemoteError};
+use crate::balance::{HoldProblem, Protocol};
+use crate::dns::{ListenProblem, Table};
+
+/// Where names and ports are served.
+#[derive(Debug)]
+pub(crate) enum Services {
+    Here {
+        plane: Plane,
+        upstreams: Vec<SocketAddr>,
+    },
+    There(Remote),
+}
+
+impl Services {
+    /// Holds the ports of `wanted` too. Returns all that are held.
+    pub(crate) async fn hold(
+        &mut self,
+        wanted: &BTreeSet<(Protocol, u16)>,
+    ) -> Result<(BTreeSet<(Protocol, u16)>, Vec<HoldProblem>), RemoteError> {
+        match self {
+            Self::Here { plane, .. } => {
+                let problems = plane.hold(wanted);
+                Ok((plane.held(), problems))
+            }
+            Self::There(remote) => remote.hold(wanted).await,
+        }
+    }
+
+    /// Lets go of all ports but these.
+    pub(crate) async fn release(
+        &mut self,
+        wanted: &BTreeSet<(Protocol, u16)>,
+    ) -> Result<(), RemoteError> {
+        match self {
+            Self::Here { plane, .. } => {
+                plane.release(wanted);
+                Ok(())
+            }
+            Self::There(remote) => remote.release(wanted).await,
+        }
+    }
+
+    /// Answers from `table`.
+    pub(crate) async fn name(&mut self, table: &Table) -> Result<Vec<ListenProblem>, RemoteError> {
+        match self {
+            Self::Here { plane, upstreams } => plane
+                .name(upstreams, table)
+                .map_err(|error| RemoteError::Refused(error.to_string())),
+            Self::There(remote) => remote.name(table).await,
+        }
+    }
+
+    /// Looks whether all of it is there still.
+    pub(crate) async fn reconcile(&mut self) -> Result<(), RemoteError> {
+        match self {
+            Self::Here { .. } => Ok(()),
+            Self::There(remote) => remote.reconcile().await,
+        }
+    }
+
+    /// Returns when the process has died.
+    pub(crate) async fn gone(&self) {
+        match self {
+            Self::Here { .. } => std::future::pending().await,
+            Self::There(remote) => remote.gone().await,
+        }
+    }
+
+    /// Stops using it. A process of its own goes on.
+    pub(crate) async fn close(&mut self) {
+        if let Self::Here { plane, .. } = self {
+            plane.close_names().await;
+        }
+    }
+}
