@@ -41,6 +41,9 @@ pub enum Flows {
     /// because they are older than its rule. A UDP sender that never pauses
     /// would not be balanced otherwise.
     Before(Protocol, u16),
+    /// All from or to these networks, which are no more: their addresses may
+    /// come to mean something else.
+    Of(Vec<Subnet>),
 }
 
 /// What balanced connections into our networks may still lead to.
@@ -74,6 +77,10 @@ impl Flows {
         let balanced = flow.answers != flow.asked;
         match self {
             Self::Stale(stale) => balanced && stale.covers(flow),
+            Self::Of(subnets) => {
+                let mut ends = [flow.source, flow.asked, flow.answers].into_iter();
+                ends.any(|end| subnets.iter().any(|subnet| subnet.contains(end)))
+            }
             Self::Before(protocol, port) => {
                 !balanced && flow.protocol == protocol.number() && flow.port == *port
             }
@@ -149,6 +156,21 @@ mod tests {
 
     fn ip(last: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, 0, 1, last)
+    }
+
+    #[test]
+    fn a_network_that_is_no_more_has_no_connections() {
+        let gone = Flows::Of(vec![Subnet::new(ip(0), 24).unwrap()]);
+        let host = Ipv4Addr::new(192, 0, 2, 1);
+        let covers = |source, asked, answers| {
+            let mut flow = Flow::example(asked, 80, answers, true);
+            flow.source = source;
+            gone.covers(&flow)
+        };
+        assert!(covers(ip(21), host, host));
+        assert!(covers(host, ip(21), ip(21)));
+        assert!(covers(host, host, ip(21)));
+        assert!(!covers(host, host, host));
     }
 
     /// Where a flow leads, whether it was answered, whether it is to be forgotten.

@@ -38,6 +38,8 @@ const TYPE_BITS: u16 = 0x3fff;
 /// One connection as the kernel tracks it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Flow {
+    /// Who sent the first packet.
+    pub(super) source: Ipv4Addr,
     /// Whom the first packet was for.
     pub(super) asked: Ipv4Addr,
     pub(super) port: u16,
@@ -56,6 +58,7 @@ impl Flow {
     /// A TCP connection without a key.
     pub(super) fn example(asked: Ipv4Addr, port: u16, answers: Ipv4Addr, answered: bool) -> Self {
         Self {
+            source: Ipv4Addr::new(198, 51, 100, 7),
             asked,
             port,
             protocol: 6,
@@ -148,6 +151,7 @@ fn flow(attributes: &[u8]) -> Option<Flow> {
     let port = find(protocol, DESTINATION_PORT).and_then(|it| number(it, 0));
     let status = find(attributes, STATUS).and_then(|it| number(it, 0));
     Some(Flow {
+        source: address(original, SOURCE_V4)?,
         asked: address(original, DESTINATION_V4)?,
         port: u16::from_be_bytes(port.unwrap_or([0; 2])),
         protocol: *find(protocol, PROTOCOL_NUMBER)?.first()?,
@@ -243,6 +247,7 @@ mod tests {
         let [Answer::Flow(flow)] = found.as_slice() else {
             panic!("one connection was encoded");
         };
+        assert_eq!(flow.source, Ipv4Addr::new(10, 0, 1, 11));
         assert_eq!(flow.asked, Ipv4Addr::new(10, 0, 1, 100));
         assert_eq!(flow.answers, Ipv4Addr::new(10, 0, 1, 21));
         assert_eq!((flow.protocol, flow.port), (17, 53));

@@ -43,6 +43,8 @@ pub struct Outcome {
 pub struct Nft {
     /// What we put there last. `None` before the first time and in doubt.
     put: Option<Put>,
+    /// There is no table of ours, not even one of an earlier process.
+    removed: bool,
     edits: Edits,
 }
 
@@ -68,6 +70,10 @@ impl Nft {
         overlay: &OverlayWant,
         balance: &BalanceWant,
     ) -> Result<Outcome, NftError> {
+        if overlay.networks.is_empty() && balance.is_empty() {
+            return self.rest().await;
+        }
+        self.removed = false;
         if let Some(before) = self.put.take() {
             match self.change(before, overlay, balance).await {
                 Ok((put, outcome)) => {
@@ -80,6 +86,15 @@ impl Nft {
         }
         self.put = Some(self.write(overlay, balance).await?);
         Ok(Outcome { left: true })
+    }
+
+    /// Balances nothing: then there is no table either.
+    async fn rest(&mut self) -> Result<Outcome, NftError> {
+        let left = !self.removed;
+        if left {
+            self.remove().await?;
+        }
+        Ok(Outcome { left })
     }
 
     /// Tells the kernel the difference.
@@ -196,6 +211,7 @@ impl Nft {
     pub async fn remove(&mut self) -> Result<(), NftError> {
         self.put = None;
         run(&removal()).await?;
+        self.removed = true;
         Ok(())
     }
 }

@@ -73,6 +73,11 @@ impl Protocol {
 }
 
 impl BalanceWant {
+    /// Whether there is nothing to balance.
+    pub(super) fn is_empty(&self) -> bool {
+        self.vips.is_empty() && self.published.is_empty()
+    }
+
     /// Every port that hosts serve.
     pub(crate) fn ports(&self) -> BTreeSet<(Protocol, u16)> {
         let published = self.published.iter();

@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use super::{Problem, StartError, Want};
 use crate::balance::{BalanceWant, Firewall, Flows, Nft, Outcome, Protocol, Stale};
 use crate::dataplane::Services;
-use crate::overlay::{LinkEvents, Overlay, OverlayWant, Plan};
+use crate::overlay::{LinkEvents, Overlay, OverlayWant, Plan, Subnet};
 
 /// Between two comparisons with the kernel.
 const COMPARE_EVERY: Duration = Duration::from_secs(30);
@@ -121,6 +121,7 @@ impl Worker {
             let shrunk = self.overlay.shrink(&want.overlay, &plan).await;
             problems.extend(shrunk.into_iter().map(Problem::from));
         }
+        self.end_removed(&want).await;
         self.want = Some(want);
         self.tell(&problems);
         problems
@@ -225,6 +226,23 @@ impl Worker {
         };
         if let Err(error) = Flows::Stale(stale).forget().await {
             tracing::warn!(%error, "connections to former backends linger");
+        }
+    }
+
+    /// Forgets the connections of networks that were removed: nothing of theirs
+    /// stays in the kernel.
+    async fn end_removed(&self, want: &Want) {
+        let now: BTreeSet<Subnet> = want.overlay.networks.iter().map(|it| it.subnet).collect();
+        let before = self.want.iter().flat_map(|before| &before.overlay.networks);
+        let removed: Vec<Subnet> = before
+            .map(|network| network.subnet)
+            .filter(|subnet| !now.contains(subnet))
+            .collect();
+        if removed.is_empty() {
+            return;
+        }
+        if let Err(error) = Flows::Of(removed).forget().await {
+            tracing::warn!(%error, "connections of removed networks linger");
         }
     }
 
