@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use testhosts::{Apps, Host, Hosts, IMAGE_WEB_1, Probe, Setup, Window, eventually};
+use testhosts::{Apps, Host, Hosts, Probe, Setup, WEB_PORT, Window, eventually};
 
 /// How long anything here may take before it counts as not happening.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -74,31 +74,13 @@ fn running(hosts: &Hosts, service: &str, count: usize) -> Result<Vec<usize>> {
 fn published(hosts: &Hosts, wanted: impl Fn(&Host) -> bool) -> Vec<SocketAddr> {
     let wanted = hosts.iter().filter(|host| wanted(host));
     wanted
-        .map(|host| SocketAddr::from((host.address(), 8080)))
+        .map(|host| SocketAddr::from((host.address(), WEB_PORT)))
         .collect()
 }
 
-/// A service on port 8080 of every host.
+/// A service on every host's port, whose tasks serve.
 fn serve(hosts: &Hosts, replicas: usize) -> Result<()> {
-    hosts[0]
-        .docker_on_swarmr(&["network", "create", "-d", "overlay", "app"])?
-        .ok()?;
-    let words = [
-        "service",
-        "create",
-        "--detach",
-        "--name",
-        "web",
-        "--network",
-        "app",
-        "-p",
-        "8080:80",
-        "--no-resolve-image",
-        "--replicas",
-        &replicas.to_string(),
-        IMAGE_WEB_1,
-    ];
-    hosts[0].docker_on_swarmr(&words)?.ok()?;
+    hosts[0].create_web(replicas)?;
     running(hosts, "web", replicas)?;
     Apps::new(hosts.iter(), 80).wait(replicas, PATIENCE)?;
     Ok(())

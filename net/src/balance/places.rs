@@ -170,11 +170,10 @@ impl Places {
         let count = places.len();
         let class = u32::try_from(count).ok().filter(|count| *count > 0);
         let class = class.map(|places| Class { sticky, places });
-        if let Some(class) = class {
+        if count > 0 {
             for place in count..before_places.len() {
                 places.push(places[place % count]);
             }
-            debug_assert!(class.places > 0);
         }
         Placed {
             comment: comment(name),

@@ -41,18 +41,23 @@ impl Plane {
         upstreams: &[SocketAddr],
         table: &Table,
     ) -> Result<Vec<ListenProblem>, DnsError> {
-        let names = match self.names.take().filter(|it| it.upstreams == upstreams) {
-            Some(names) => names,
-            // Another one listens beside the old one before that is dropped.
-            None => Names {
+        let asks_the_same = |names: &Names| names.upstreams == upstreams;
+        // Another one listens beside the former before that is dropped.
+        let mut former = None;
+        if !self.names.as_ref().is_some_and(asks_the_same) {
+            former = self.names.replace(Names {
                 server: DnsServer::start(upstreams)?,
                 upstreams: upstreams.to_vec(),
-            },
+            });
+        }
+        let Some(names) = &mut self.names else {
+            return Ok(Vec::new());
         };
-        let names = self.names.insert(names);
         names.server.set_table(table);
         let gateways = table.networks.iter().map(|network| network.gateway);
-        Ok(names.server.set_listeners(&gateways.collect()))
+        let problems = names.server.set_listeners(&gateways.collect());
+        drop(former);
+        Ok(problems)
     }
 
     /// Copies of the held sockets, for a successor.

@@ -6,12 +6,15 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::host::Host;
 use crate::http::Api;
+use crate::images::IMAGE_WEB_1;
 use crate::output::Output;
 use crate::process::Process;
 use crate::wait::eventually;
 
 const SOCKET: &str = "/run/swarmr/docker.sock";
 const START_LIMIT: Duration = Duration::from_secs(30);
+/// Where [`Host::create_web`] publishes its service.
+pub const WEB_PORT: u16 = 8080;
 
 impl Host {
     /// Starts `swarmr daemon` with more `words` and waits until it answers.
@@ -80,6 +83,18 @@ impl Host {
             ]
             .concat(),
         )
+    }
+
+    /// Makes the overlay `app` and on it the service `web` of [`IMAGE_WEB_1`],
+    /// published on [`WEB_PORT`] of every host. Does not wait for its tasks.
+    pub fn create_web(&self, replicas: usize) -> Result<()> {
+        self.docker_on_swarmr(&["network", "create", "-d", "overlay", "app"])?
+            .ok()?;
+        let create = "service create --detach --no-resolve-image --name web --network app";
+        let (port, replicas) = (format!("{WEB_PORT}:80"), replicas.to_string());
+        let mut words: Vec<&str> = create.split(' ').collect();
+        words.extend(["--publish", &port, "--replicas", &replicas, IMAGE_WEB_1]);
+        self.docker_on_swarmr(&words)?.ok().map(drop)
     }
 
     /// The API that swarmr serves.

@@ -33,6 +33,7 @@ mod wait;
 
 pub use apps::Apps;
 pub use bridge::Client;
+pub use daemon::WEB_PORT;
 pub use host::Host;
 pub use hosts::{Hosts, Setup};
 pub use images::{IMAGE_BROKEN, IMAGE_TOOLS, IMAGE_WEB_1, IMAGE_WEB_2, image_archive};

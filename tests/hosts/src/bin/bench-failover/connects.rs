@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use testhosts::{Client, Host};
+use testhosts::{Client, Host, WEB_PORT};
 
 /// The pause between two attempts at one host.
 const BETWEEN: Duration = Duration::from_millis(10);
@@ -29,7 +29,7 @@ impl Connects {
         for host in to {
             // Two at each, so that one that hangs does not hide the next.
             for _ in 0..2 {
-                let target = SocketAddr::from((host.address(), super::stage::PORT));
+                let target = SocketAddr::from((host.address(), WEB_PORT));
                 let (lost, stop, pid) = (lost.clone(), stop.clone(), client.network_pid());
                 threads.push(thread::spawn(move || {
                     let attempts = || {

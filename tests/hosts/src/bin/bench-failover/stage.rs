@@ -8,10 +8,9 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use testhosts::{Apps, Host, Hosts, IMAGE_WEB_1, Setup, eventually};
+use testhosts::{Apps, Host, Hosts, Setup, eventually};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
-pub(crate) const PORT: u16 = 8080;
 const HOSTS: u8 = 4;
 /// The last one is no manager.
 const WORKER: usize = 3;
@@ -61,25 +60,7 @@ impl Stage {
             swarmr(host, &["swarm", "join", "--token", token.trim(), &manager])?;
         }
         self.ready(first)?;
-        swarmr(first, &["network", "create", "-d", "overlay", "app"])?;
-        let replicas = TASKS.to_string();
-        let port = format!("{PORT}:80");
-        let words = [
-            "service",
-            "create",
-            "--detach",
-            "--name",
-            "web",
-            "--network",
-            "app",
-            "-p",
-            &port,
-            "--no-resolve-image",
-            "--replicas",
-            &replicas,
-            IMAGE_WEB_1,
-        ];
-        swarmr(first, &words)?;
+        first.create_web(TASKS)?;
         self.spread(first)
     }
 
