@@ -85,12 +85,18 @@ impl DataPath {
     }
 
     /// Makes the data path be `want` and returns what stands in the way. When
-    /// it returns, new connections follow `want`, and those to containers that
-    /// neither serve nor are held have ended. Wants are applied one by one,
-    /// in the order they come.
+    /// it returns, new connections follow `want`; those to containers that
+    /// neither serve nor are held end right after ([`settle`](Self::settle)).
+    /// Wants are applied one by one, in the order they come.
     pub async fn apply(&self, want: Want) -> Result<Vec<Problem>, Closed> {
         self.ask(|answer| Request::Apply(Box::new(want), answer))
             .await
+    }
+
+    /// Returns when nothing is left to be done of what was applied: connections
+    /// to containers that neither serve nor are held have ended.
+    pub async fn settle(&self) -> Result<(), Closed> {
+        self.ask(Request::Settle).await
     }
 
     /// Compares with the kernel at once and repairs: for after the container

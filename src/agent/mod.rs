@@ -38,6 +38,7 @@ mod progress;
 pub mod runtime;
 pub(crate) mod session;
 mod start;
+mod steer;
 mod step;
 mod store;
 mod template;

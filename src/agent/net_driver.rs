@@ -25,6 +25,8 @@ impl NetDriver {
 impl NetworkDriver for NetDriver {
     async fn apply(&self, wants: NetworkWants) -> Result<Vec<NetworkProblem>, NetworkError> {
         let problems = self.path.apply(wants).await.map_err(explain)?;
+        // What is confirmed to the managers is that nobody is served by the old tables.
+        self.path.settle().await.map_err(explain)?;
         sort(&problems)
     }
 

@@ -15,6 +15,7 @@ use super::hearsay::{Out, Silence};
 use super::names;
 use super::network::NetworkWants;
 use super::order::bridge_name;
+use super::steer;
 use crate::spec::NodeId;
 use crate::spec::network::Subnet;
 use crate::spec::service::Protocol;
@@ -49,6 +50,7 @@ pub fn wants(assignment: &Assignment, out: &Out, underlay: &Underlay) -> Network
     });
     let gone = addresses_of(assignment, |it| silence(it, out) == Some(Silence::Gone));
     let shunned = [&dead | &gone, suspected];
+    let services = steer::services(assignment);
     NetworkWants {
         overlay: OverlayWant {
             networks: assignment
@@ -61,12 +63,15 @@ pub fn wants(assignment: &Assignment, out: &Out, underlay: &Underlay) -> Network
             vips: assignment
                 .networks
                 .iter()
-                .flat_map(|network| vips(network, out))
+                .flat_map(|network| vips(network, assignment.node, out))
                 .collect(),
             published: assignment
                 .published
                 .iter()
-                .map(|port| published(port, &shunned))
+                .map(|port| {
+                    let service = services.get(&(port.network, port.service));
+                    published(port, &shunned, service.copied(), assignment.node)
+                })
                 .collect(),
             held: assignment
                 .networks
@@ -172,24 +177,34 @@ pub(super) fn serving_addresses(service: &NetworkService, out: &Out) -> Vec<Ipv4
     best.into_iter().map(|endpoint| endpoint.address).collect()
 }
 
-fn vips<'a>(network: &'a AssignedNetwork, out: &'a Out) -> impl Iterator<Item = VipWant> + 'a {
-    network.services.iter().filter_map(|service| {
+fn vips<'a>(
+    network: &'a AssignedNetwork,
+    here: NodeId,
+    out: &'a Out,
+) -> impl Iterator<Item = VipWant> + 'a {
+    network.services.iter().filter_map(move |service| {
         Some(VipWant {
             name: format!("{} on {}", service.name, network.name),
             address: service.virtual_address?,
-            backends: serving_addresses(service, out),
-            sticky: false,
+            backends: steer::steered(serving_addresses(service, out), service, here),
+            sticky: service.sticky,
         })
     })
 }
 
 /// Of addresses that are `shunned` the first never get anything, the second nothing while there
 /// are others.
-fn published(port: &PublishedPort, shunned: &[BTreeSet<Ipv4Addr>; 2]) -> PublishedWant {
+fn published(
+    port: &PublishedPort,
+    shunned: &[BTreeSet<Ipv4Addr>; 2],
+    service: Option<&NetworkService>,
+    here: NodeId,
+) -> PublishedWant {
     let [never, rather_not] = shunned;
     let backends = port.backends.iter().filter(|it| !never.contains(it));
     let (suspected, heard): (Vec<_>, Vec<_>) =
         backends.copied().partition(|it| rather_not.contains(it));
+    let best = if heard.is_empty() { suspected } else { heard };
     PublishedWant {
         name: port.service_name.clone(),
         protocol: match port.protocol {
@@ -199,8 +214,11 @@ fn published(port: &PublishedPort, shunned: &[BTreeSet<Ipv4Addr>; 2]) -> Publish
         },
         port: port.published,
         target_port: port.target,
-        backends: if heard.is_empty() { suspected } else { heard },
-        sticky: false,
+        backends: match service {
+            Some(service) => steer::steered(best, service, here),
+            None => best,
+        },
+        sticky: service.is_some_and(|service| service.sticky),
     }
 }
 

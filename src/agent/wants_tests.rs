@@ -25,6 +25,7 @@ fn endpoint(number: u64, third: u8, node: NodeId, serving: bool) -> NetworkEndpo
         address: ip(third, 20 + u8::try_from(number).unwrap()),
         node,
         serving,
+        weight: 1,
     }
 }
 
@@ -36,6 +37,8 @@ fn service(name: &str, virtual_address: Option<Ipv4Addr>) -> NetworkService {
         virtual_address,
         endpoints: Vec::new(),
         ports: Vec::new(),
+        sticky: false,
+        prefer_local: false,
     }
 }
 
@@ -258,7 +261,7 @@ fn a_caller_is_known_by_any_of_its_addresses_and_an_old_holder_by_none() {
 fn connections_stay_where_a_container_lives() {
     let dead = BTreeSet::from([TaskId::from_bits(1)]);
     let wants = wants(&assignment(), &out(&dead), &Underlay::default());
-    let held = BTreeSet::from([ip(1, 22), ip(1, 23), ip(2, 24)]);
+    let held = [ip(1, 22), ip(1, 23), ip(2, 24)].into_iter().collect();
     assert_eq!(wants.balance.held, held);
 }
 
@@ -283,7 +286,7 @@ fn a_silent_node_gets_nothing_new_and_keeps_what_it_has() {
         assert_eq!(wants.balance.published[0].backends, [ip(1, 21)]);
         assert_eq!(names(&wants, 0, "tasks.web"), Some(vec![ip(1, 21).into()]));
         assert_eq!(names(&wants, 0, "web.2"), Some(Vec::new()));
-        assert!(wants.balance.held.contains(&ip(1, 22)), "it was cut off");
+        assert!(wants.balance.held.contains(ip(1, 22)), "it was cut off");
     }
 }
 
@@ -319,4 +322,56 @@ fn a_node_speaks_of_its_own_tasks_only_and_of_this_one_nobody_else_does() {
         BTreeSet::from([task(1)]),
         "of others' tasks and of what is in no table nothing is told"
     );
+}
+
+fn backends(wants: &NetworkWants) -> (Vec<u8>, Vec<u8>) {
+    let last = |all: &[Ipv4Addr]| all.iter().map(|it| it.octets()[3]).collect();
+    let (vip, port) = (&wants.balance.vips[0], &wants.balance.published[0]);
+    (last(&vip.backends), last(&port.backends))
+}
+
+/// The first network's first service, made by `change`, as this node balances to it.
+fn steered(change: impl Fn(&mut NetworkService)) -> (Vec<u8>, Vec<u8>) {
+    let mut assignment = assignment();
+    change(&mut assignment.networks[0].services[0]);
+    backends(&wants(&assignment, &Out::default(), &Underlay::default()))
+}
+
+#[test]
+fn connections_stay_on_the_node_while_something_there_serves() {
+    assert_eq!(steered(|_| {}), (vec![21, 22], vec![21, 22]));
+    let local = |web: &mut NetworkService| web.prefer_local = true;
+    assert_eq!(steered(local), (vec![21], vec![21]));
+    let elsewhere = |web: &mut NetworkService| {
+        web.prefer_local = true;
+        web.endpoints[0].node = THERE;
+    };
+    assert_eq!(steered(elsewhere), (vec![21, 22], vec![21, 22]));
+}
+
+#[test]
+fn heavier_tasks_get_more_and_names_lead_to_each_once() {
+    let weigh = |first: u8, second: u8| {
+        move |web: &mut NetworkService| {
+            web.endpoints[0].weight = first;
+            web.endpoints[1].weight = second;
+        }
+    };
+    assert_eq!(steered(weigh(1, 3)).0, [21, 22, 22, 22]);
+    assert_eq!(steered(weigh(1, 3)).1, [21, 22, 22, 22]);
+    assert_eq!(steered(weigh(50, 100)).0, [21, 22, 22]);
+    assert_eq!(steered(weigh(7, 7)).0, [21, 22]);
+    let mut assignment = assignment();
+    weigh(1, 3)(&mut assignment.networks[0].services[0]);
+    let wants = wants(&assignment, &Out::default(), &Underlay::default());
+    let names = &wants.dns.networks[0].names;
+    assert_eq!(names["tasks.web"].len(), 2);
+}
+
+#[test]
+fn a_sticky_service_is_so_by_its_address_and_by_its_ports() {
+    let mut assignment = assignment();
+    assignment.networks[0].services[0].sticky = true;
+    let wants = wants(&assignment, &Out::default(), &Underlay::default());
+    assert!(wants.balance.vips[0].sticky && wants.balance.published[0].sticky);
 }

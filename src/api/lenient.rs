@@ -34,6 +34,7 @@ const KEYS: &[&str] = &[
     "ConfigFrom",
     "ConfigOnly",
     "Configs",
+    "Connections",
     "Constraints",
     "ContainerSpec",
     "Count",
@@ -120,6 +121,7 @@ const KEYS: &[&str] = &[
     "Platforms",
     "PluginSpec",
     "Ports",
+    "PreferLocal",
     "Preferences",
     "Privileges",
     "ProgressDeadline",
@@ -158,6 +160,7 @@ const KEYS: &[&str] = &[
     "StartPeriod",
     "StepDelay",
     "Steps",
+    "Sticky",
     "StopGracePeriod",
     "StopSignal",
     "Strategy",
@@ -188,6 +191,7 @@ const KEYS: &[&str] = &[
     "User",
     "Value",
     "VolumeOptions",
+    "WeightLabel",
     "Window",
 ];
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::container::ContainerSpec;
-use super::extension::{Backoff, Extension, Step, StepSize};
+use super::extension::{Backoff, Connections, Extension, Step, StepSize};
 use super::generic::GenericResource;
 use super::nullable::{is_default, nullable};
 use super::policy::{RestartPolicy, UpdateConfig, UpdatePolicy};
@@ -54,6 +54,11 @@ impl ServiceSpec {
     /// When its job runs, if a clock decides that.
     pub fn schedule(&self) -> Option<&Schedule> {
         self.swarmr.as_ref()?.schedule.as_ref()
+    }
+
+    /// Which task a connection goes to, if anything was said about that.
+    pub fn connections(&self) -> Option<&Connections> {
+        self.swarmr.as_ref()?.connections.as_ref()
     }
 
     /// What it has beyond Docker's spec; the defaults when nothing was said.

@@ -142,6 +142,12 @@ pub struct NetworkService {
     /// What its tasks serve, as far as it is published.
     #[serde(default)]
     pub ports: Vec<ServicePort>,
+    /// A caller comes to the same endpoint each time.
+    #[serde(default)]
+    pub sticky: bool,
+    /// Endpoints of other nodes get nothing while one of the node's own serves.
+    #[serde(default)]
+    pub prefer_local: bool,
 }
 
 /// A port of a service's tasks.
@@ -162,6 +168,9 @@ pub struct NetworkEndpoint {
     pub node: NodeId,
     /// Takes new connections: running, wanted, its node alive.
     pub serving: bool,
+    /// How many times the connections of one of weight 1 it gets.
+    #[serde(default = "one")]
+    pub weight: u8,
 }
 
 /// A port that every node answers on.
@@ -320,19 +329,33 @@ impl State {
                     address,
                     node,
                     serving: self.is_serving(task),
+                    weight: self.weight(task, node),
                 });
         }
         self.services()
             .filter(|service| self.networks_of(&service.spec).contains(&network.id))
-            .map(|service| NetworkService {
+            .map(|service| (service, service.spec.connections()))
+            .map(|(service, connections)| NetworkService {
                 service: service.id,
                 name: service.name().to_owned(),
                 aliases: aliases(service, network),
                 virtual_address: service.endpoint.virtual_addresses.get(&network.id).copied(),
                 endpoints: endpoints.remove(&service.id).unwrap_or_default(),
                 ports: service.endpoint.ports.iter().map(service_port).collect(),
+                sticky: connections.is_some_and(|it| it.sticky),
+                prefer_local: connections.is_some_and(|it| it.prefer_local),
             })
             .collect()
+    }
+
+    /// How many times the connections of another a task gets for its node's sake.
+    fn weight(&self, task: &Task, node: NodeId) -> u8 {
+        let service = self.services.get(&task.service);
+        let connections = service.and_then(|service| service.spec.connections());
+        let Some((connections, node)) = connections.zip(self.node(node)) else {
+            return one();
+        };
+        connections.weight(&node.spec.labels)
     }
 
     fn published_ports(&self) -> Vec<PublishedPort> {
@@ -364,6 +387,10 @@ impl State {
         }
         published
     }
+}
+
+const fn one() -> u8 {
+    1
 }
 
 /// Nothing is left to do for it on its node: its container stays for its logs until the task is

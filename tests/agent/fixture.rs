@@ -176,6 +176,7 @@ impl Fixture {
                 address,
                 node: self.node,
                 serving: false,
+                weight: 1,
             };
             network.held.push(address);
             add_endpoint(network, service, endpoint);
@@ -293,6 +294,8 @@ fn add_endpoint(network: &mut AssignedNetwork, service: ServiceId, endpoint: Net
                 virtual_address: Some(Ipv4Addr::new(10, 91, third, host)),
                 endpoints: vec![endpoint],
                 ports: Vec::new(),
+                sticky: false,
+                prefer_local: false,
             });
         }
     }

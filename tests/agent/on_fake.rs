@@ -1,6 +1,6 @@
 //! The agent on a pretended engine.
 
-use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ async fn a_task_is_created_on_its_networks_and_runs() {
     assert_eq!(containers[0].name, format!("s0.1.{task}"));
     assert_eq!(
         containers[0].addresses.values().collect::<Vec<_>>(),
-        ["10.91.1.10".parse::<std::net::Ipv4Addr>().unwrap()]
+        ["10.91.1.10".parse::<Ipv4Addr>().unwrap()]
             .iter()
             .collect::<Vec<_>>()
     );
@@ -478,10 +478,14 @@ async fn a_dead_container_is_out_of_this_nodes_tables_before_any_manager_knows()
     reaches(&agent, task, TaskState::Running).await;
     node.fixture.set_serving(task);
     agent.assign(node.fixture.assignment());
-    let backends = || node.driver.applied().unwrap().balance.backends();
-    let address = "10.91.1.10".parse().unwrap();
+    let backends = || {
+        node.driver.applied().unwrap().balance.vips[0]
+            .backends
+            .clone()
+    };
+    let address: Ipv4Addr = "10.91.1.10".parse().unwrap();
     eventually("it is balanced to", async || {
-        (backends() == BTreeSet::from([address])).then_some(())
+        (backends() == [address]).then_some(())
     })
     .await;
     node.engine.exit(task, 1);
@@ -490,7 +494,8 @@ async fn a_dead_container_is_out_of_this_nodes_tables_before_any_manager_knows()
     })
     .await;
     // Its address is still its own, but what was connected to it leads nowhere.
-    assert!(node.driver.applied().unwrap().balance.held.is_empty());
+    let held = node.driver.applied().unwrap().balance.held;
+    assert!(!held.contains(address));
     agent.close().await;
 }
 

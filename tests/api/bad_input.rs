@@ -333,6 +333,11 @@ async fn bad_services_are_refused_with_what_is_allowed() {
             "dnsrr",
         ),
         (web_with("/EndpointSpec/Mode", json!("magic")), 400, "magic"),
+        (
+            web_with("/Swarmr", json!({"Connections": {"Stuck": true}})),
+            400,
+            "Stuck",
+        ),
     ];
     for (body, status, message) in rows {
         let answer = server.ask("POST", "/services/create", &body).await;

@@ -184,6 +184,10 @@ fn a_service_is_created_and_waited_for() {
         "migrate:completed",
         "--rebalance",
         "auto",
+        "--sticky",
+        "--prefer-local",
+        "--weight-label",
+        "size",
         "--init-container",
         "wait=tools:1,until,db",
         "web:1",
@@ -215,6 +219,10 @@ fn a_service_is_created_and_waited_for() {
         ])
     );
     assert_eq!(sent["Swarmr"]["Rebalance"], "auto");
+    assert_eq!(
+        sent["Swarmr"]["Connections"],
+        json!({"Sticky": true, "PreferLocal": true, "WeightLabel": "size"})
+    );
     assert_eq!(
         sent["Swarmr"]["InitContainers"],
         json!([{"Name": "wait", "Image": "tools:1", "Args": ["until", "db"]}])

@@ -11,8 +11,8 @@ use rtnetlink::sys::protocols::NETLINK_NETFILTER;
 use socket2::SockRef;
 use thiserror::Error;
 
-use super::Protocol;
 use super::conntrack_message::{Answer, Flow, answers, delete, dump};
+use super::{Addresses, Protocol};
 use crate::overlay::Subnet;
 
 const ENOENT: i32 = 2;
@@ -32,11 +32,9 @@ pub enum ConntrackError {
     Ended,
 }
 
-/// Which connections to forget.
+/// Which connections to forget, whatever they lead to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Flows {
-    /// Those that were balanced to a container that is not what it was.
-    Stale(Stale),
     /// Those to a port or service address that the balancer has not seen,
     /// because they are older than its rule. A UDP sender that never pauses
     /// would not be balanced otherwise.
@@ -44,20 +42,6 @@ pub enum Flows {
     /// All from or to these networks, which are no more: their addresses may
     /// come to mean something else.
     Of(Vec<Subnet>),
-}
-
-/// What balanced connections into our networks may still lead to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stale {
-    pub subnets: Vec<Subnet>,
-    /// Only those that were balanced here count: to a service address, which is
-    /// in a subnet itself, or to one of these.
-    pub ports: BTreeSet<(Protocol, u16)>,
-    /// Takes connections: all of its connections stay.
-    pub serving: BTreeSet<Ipv4Addr>,
-    /// Keeps those that it has answered. The next packet of any other, such as
-    /// a repeated SYN, finds a backend that serves.
-    pub held: BTreeSet<Ipv4Addr>,
 }
 
 impl Flows {
@@ -68,54 +52,124 @@ impl Flows {
     ///
     /// Works in the network namespace of the calling thread.
     pub async fn forget(self) -> Result<usize, ConntrackError> {
-        // Reading a large table takes longer than a task may block.
-        let work = tokio::task::spawn_blocking(move || forget(|flow| self.covers(flow)));
-        work.await.map_err(|_| ConntrackError::Ended)?
+        aside(move || {
+            let socket = open()?;
+            forget(&socket, &find(&socket, |flow| self.covers(flow))?)
+        })
+        .await
     }
 
     fn covers(&self, flow: &Flow) -> bool {
-        let balanced = flow.answers != flow.asked;
         match self {
-            Self::Stale(stale) => balanced && stale.covers(flow),
             Self::Of(subnets) => {
                 let mut ends = [flow.source, flow.asked, flow.answers].into_iter();
                 ends.any(|end| subnets.iter().any(|subnet| subnet.contains(end)))
             }
             Self::Before(protocol, port) => {
-                !balanced && flow.protocol == protocol.number() && flow.port == *port
+                !is_balanced(flow) && flow.protocol == protocol.number() && flow.port == *port
             }
         }
     }
 }
 
-impl Stale {
-    fn covers(&self, flow: &Flow) -> bool {
-        let ours = |address| self.subnets.iter().any(|subnet| subnet.contains(address));
-        let mut ports = self.ports.iter();
-        let asked = ours(flow.asked)
-            || ports
-                .any(|(protocol, port)| flow.protocol == protocol.number() && flow.port == *port);
-        let backend = flow.answers;
-        let stays =
-            self.serving.contains(&backend) || flow.answered && self.held.contains(&backend);
-        asked && ours(backend) && !stays
+/// Connections that were balanced to containers on our networks. Found first,
+/// judged then: they are few where containers are many.
+#[derive(Debug)]
+pub struct Balanced {
+    flows: Vec<Flow>,
+}
+
+impl Balanced {
+    /// Those into `subnets` that were asked for at a service address, which is in
+    /// a subnet itself, or at one of `ports`.
+    ///
+    /// Works in the network namespace of the calling thread.
+    pub async fn find(
+        subnets: Vec<Subnet>,
+        ports: BTreeSet<(Protocol, u16)>,
+    ) -> Result<Self, ConntrackError> {
+        aside(move || {
+            let flows = find(&open()?, |flow| leads_into(&subnets, &ports, flow))?;
+            Ok(Self { flows })
+        })
+        .await
+    }
+
+    /// Where they lead.
+    pub fn backends(&self) -> BTreeSet<Ipv4Addr> {
+        self.flows.iter().map(|flow| flow.answers).collect()
+    }
+
+    /// Forgets all but those to containers that take connections, which are
+    /// `serving`, and those that a container in `held` has answered: the next
+    /// packet of any other, such as a repeated SYN, finds a backend that serves.
+    pub async fn forget_stale(
+        self,
+        serving: &BTreeSet<Ipv4Addr>,
+        held: &Addresses,
+    ) -> Result<usize, ConntrackError> {
+        let stale = self.stale(serving, held);
+        if stale.is_empty() {
+            return Ok(0);
+        }
+        aside(move || forget(&open()?, &stale)).await
+    }
+
+    fn stale(self, serving: &BTreeSet<Ipv4Addr>, held: &Addresses) -> Vec<Flow> {
+        let flows = self.flows.into_iter();
+        let stays = |flow: &Flow| {
+            serving.contains(&flow.answers) || flow.answered && held.contains(flow.answers)
+        };
+        flows.filter(|flow| !stays(flow)).collect()
     }
 }
 
-fn forget(covers: impl Fn(&Flow) -> bool) -> Result<usize, ConntrackError> {
+/// Runs `work` beside the tasks of this thread: reading a large table takes
+/// longer than a task may block.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ConntrackError> + Send + 'static,
+) -> Result<T, ConntrackError> {
+    let work = tokio::task::spawn_blocking(work);
+    work.await.map_err(|_| ConntrackError::Ended)?
+}
+
+fn is_balanced(flow: &Flow) -> bool {
+    flow.answers != flow.asked
+}
+
+fn leads_into(subnets: &[Subnet], ports: &BTreeSet<(Protocol, u16)>, flow: &Flow) -> bool {
+    let ours = |address| subnets.iter().any(|subnet| subnet.contains(address));
+    let asked = || {
+        let mut ports = ports.iter();
+        ours(flow.asked)
+            || ports
+                .any(|(protocol, port)| flow.protocol == protocol.number() && flow.port == *port)
+    };
+    is_balanced(flow) && ours(flow.answers) && asked()
+}
+
+fn open() -> Result<Socket, ConntrackError> {
     let mut socket = Socket::new(NETLINK_NETFILTER).map_err(ConntrackError::Socket)?;
     socket.bind_auto().map_err(ConntrackError::Socket)?;
     let deadline = SockRef::from(&socket).set_read_timeout(Some(DEADLINE));
     deadline.map_err(ConntrackError::Socket)?;
-    let mut chosen = Vec::new();
-    converse(&socket, &dump(), |flow| {
+    Ok(socket)
+}
+
+fn find(socket: &Socket, covers: impl Fn(&Flow) -> bool) -> Result<Vec<Flow>, ConntrackError> {
+    let mut found = Vec::new();
+    converse(socket, &dump(), |flow| {
         if covers(&flow) {
-            chosen.push(flow);
+            found.push(flow);
         }
     })?;
+    Ok(found)
+}
+
+fn forget(socket: &Socket, flows: &[Flow]) -> Result<usize, ConntrackError> {
     let mut forgotten = 0;
-    for flow in &chosen {
-        match converse(&socket, &delete(flow), |_| {}) {
+    for flow in flows {
+        match converse(socket, &delete(flow), |_| {}) {
             Ok(()) => forgotten += 1,
             // It ended by itself meanwhile.
             Err(ConntrackError::Refused(error)) if error.raw_os_error() == Some(ENOENT) => {}
@@ -176,12 +230,10 @@ mod tests {
     /// Where a flow leads, whether it was answered, whether it is to be forgotten.
     #[test]
     fn connections_end_with_what_they_lead_to() {
-        let stale = Flows::Stale(Stale {
-            subnets: vec![Subnet::new(ip(0), 24).unwrap()],
-            ports: BTreeSet::from([(Protocol::Tcp, 8080)]),
-            serving: BTreeSet::from([ip(21)]),
-            held: BTreeSet::from([ip(22)]),
-        });
+        let subnets = [Subnet::new(ip(0), 24).unwrap()];
+        let ports = BTreeSet::from([(Protocol::Tcp, 8080)]);
+        let serving = BTreeSet::from([ip(21)]);
+        let held = Addresses::from(vec![ip(22)]);
         let host = Ipv4Addr::new(192, 0, 2, 1);
         let (published, service) = ((host, 8080), (ip(100), 9999));
         let cases = [
@@ -200,7 +252,10 @@ mod tests {
         ];
         for ((asked, port), answers, answered, gone) in cases {
             let flow = Flow::example(asked, port, answers, answered);
-            assert_eq!(stale.covers(&flow), gone, "{flow:?}");
+            let mut flows = vec![flow.clone()];
+            flows.retain(|flow| leads_into(&subnets, &ports, flow));
+            let stale = Balanced { flows }.stale(&serving, &held);
+            assert_eq!(!stale.is_empty(), gone, "{flow:?}");
         }
     }
 }

@@ -14,6 +14,7 @@
 //! and sends the replies to the same MAC, without routing them at all. The mark
 //! is the gateway's address read as a number.
 
+mod addresses;
 mod batch;
 mod conntrack;
 mod conntrack_message;
@@ -30,7 +31,8 @@ mod ruleset;
 mod subnets;
 mod want;
 
-pub use conntrack::{ConntrackError, Flows, Stale};
+pub use addresses::Addresses;
+pub use conntrack::{Balanced, ConntrackError, Flows};
 pub use firewall::{Firewall, FirewallError};
 pub use hold::{HeldSocket, HoldProblem, Holds};
 pub use holder::Holder;

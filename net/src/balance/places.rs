@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::ops::Range;
 
 use super::element::{Class, Edit, Element};
 use super::subnets::Subnets;
@@ -74,8 +75,9 @@ impl Places {
         // What could be reached before may not be now, and the reverse.
         let whole = self.subnets != subnets;
         self.show(shown, &mut change);
-        let vips = std::mem::take(&mut self.vips);
-        let (gone, come) = differing(&vips, &balance.vips, whole);
+        let (gone, come) = differing(&self.vips, &balance.vips, whole);
+        let come = &balance.vips[come];
+        let gone: Vec<_> = self.vips.splice(gone, come.iter().cloned()).collect();
         let kept: BTreeSet<Ipv4Addr> = come.iter().map(|it| it.address).collect();
         for vip in gone.iter().filter(|it| !kept.contains(&it.address)) {
             self.place(Key::Service(vip.address), None, &mut change);
@@ -85,8 +87,9 @@ impl Places {
         for vip in come {
             self.place_vip(vip, &mut change);
         }
-        let ports = std::mem::take(&mut self.published);
-        let (gone, come) = differing(&ports, &balance.published, whole);
+        let (gone, come) = differing(&self.published, &balance.published, whole);
+        let come = &balance.published[come];
+        let gone: Vec<_> = self.published.splice(gone, come.iter().cloned()).collect();
         let kept: BTreeSet<_> = come.iter().map(|it| (it.protocol, it.port)).collect();
         for port in gone.iter().map(|it| (it.protocol, it.port)) {
             if !kept.contains(&port) {
@@ -96,8 +99,6 @@ impl Places {
         for port in come {
             self.place_port(port, &mut change);
         }
-        self.vips.clone_from(&balance.vips);
-        self.published.clone_from(&balance.published);
         change
     }
 
@@ -306,17 +307,16 @@ fn settled(before: &[Ipv4Addr], backends: Vec<Ipv4Addr>) -> Vec<Ipv4Addr> {
     filled.flatten().collect()
 }
 
-/// What of two lists lies between their common beginning and their common end.
-fn differing<'a, T: PartialEq>(old: &'a [T], new: &'a [T], whole: bool) -> (&'a [T], &'a [T]) {
+/// Which of two lists lie between their common beginning and their common end.
+fn differing<T: PartialEq>(old: &[T], new: &[T], whole: bool) -> (Range<usize>, Range<usize>) {
     if whole {
-        return (old, new);
+        return (0..old.len(), 0..new.len());
     }
     let both = old.iter().zip(new);
     let begin = both.take_while(|(old, new)| old == new).count();
-    let (old, new) = (&old[begin..], &new[begin..]);
-    let both = old.iter().rev().zip(new.iter().rev());
+    let both = old[begin..].iter().rev().zip(new[begin..].iter().rev());
     let end = both.take_while(|(old, new)| old == new).count();
-    (&old[..old.len() - end], &new[..new.len() - end])
+    (begin..old.len() - end, begin..new.len() - end)
 }
 
 fn count_up(

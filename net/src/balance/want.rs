@@ -6,6 +6,8 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
+use super::Addresses;
+
 /// Everything this host balances. What is not named here is removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BalanceWant {
@@ -14,7 +16,7 @@ pub struct BalanceWant {
     /// Containers that keep the connections they have, also while they take no
     /// new ones because they start or are about to stop. What was balanced to
     /// any other address of an overlay ends, unless it is a backend.
-    pub held: BTreeSet<Ipv4Addr>,
+    pub held: Addresses,
     /// Containers may connect to this host's own outside addresses. If not,
     /// they reach the resolver on their gateway and nothing else of the host.
     pub host_access: bool,
@@ -84,11 +86,15 @@ impl BalanceWant {
         published.map(|port| (port.protocol, port.port)).collect()
     }
 
-    /// Every backend of anything.
-    pub fn backends(&self) -> BTreeSet<Ipv4Addr> {
+    /// Those of `addresses` that are a backend of anything.
+    pub(crate) fn serving_among(&self, addresses: &BTreeSet<Ipv4Addr>) -> BTreeSet<Ipv4Addr> {
+        if addresses.is_empty() {
+            return BTreeSet::new();
+        }
         let vips = self.vips.iter().flat_map(|vip| &vip.backends);
         let published = self.published.iter().flat_map(|port| &port.backends);
-        vips.chain(published).copied().collect()
+        let all = vips.chain(published).copied();
+        all.filter(|it| addresses.contains(it)).collect()
     }
 
     /// Whether some address that kept its connections in `before` does not now.

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::{Problem, StartError, Want};
-use crate::balance::{BalanceWant, Firewall, Flows, Nft, Outcome, Protocol, Stale};
+use crate::balance::{BalanceWant, Balanced, Firewall, Flows, Nft, Outcome, Protocol};
 use crate::dataplane::Services;
 use crate::overlay::{LinkEvents, Overlay, OverlayWant, Plan, Subnet};
 
@@ -17,15 +17,27 @@ const COMPARE_EVERY: Duration = Duration::from_secs(30);
 /// Devices come in bursts: a container's port is several events.
 const EVENTS_SETTLE: Duration = Duration::from_millis(5);
 
+/// Without a change before the kernel is asked for all of the table: that takes
+/// long where it is large, and the next change breaks it off.
+const QUIET: Duration = Duration::from_millis(200);
+
 /// Before a process that has died is started again.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the task is asked to do, and where the answer goes.
 pub(super) enum Request {
     Apply(Box<Want>, oneshot::Sender<Vec<Problem>>),
+    Settle(oneshot::Sender<()>),
     Reconcile(oneshot::Sender<Vec<Problem>>),
     Close(oneshot::Sender<()>),
     Remove(oneshot::Sender<Vec<Problem>>),
+}
+
+/// What a change of wants leaves to be done once it is in force.
+#[must_use]
+struct Change {
+    before: Option<Want>,
+    outcome: Outcome,
 }
 
 /// Everything the data path consists of.
@@ -70,8 +82,14 @@ impl Worker {
                 biased;
                 request = inbox.recv() => match request {
                     Some(Request::Apply(want, answer)) => {
+                        let (problems, change) = self.apply(*want).await;
                         // The caller may have stopped waiting.
-                        let _ = answer.send(self.apply(*want).await);
+                        let _ = answer.send(problems);
+                        self.settle(change).await;
+                    }
+                    Some(Request::Settle(answer)) => {
+                        // Whatever was asked before is done.
+                        let _ = answer.send(());
                     }
                     Some(Request::Reconcile(answer)) => {
                         let _ = answer.send(self.reconcile().await);
@@ -101,13 +119,13 @@ impl Worker {
                     tokio::time::sleep(RESTART_PAUSE).await;
                     self.reconcile().await;
                 }
-                () = self.nft.look(), if self.nft.is_unseen() => {}
+                () = look(&mut self.nft), if self.nft.is_unseen() => {}
             }
         }
     }
 
     /// Makes the kernel follow `want`.
-    async fn apply(&mut self, want: Want) -> Vec<Problem> {
+    async fn apply(&mut self, want: Want) -> (Vec<Problem>, Change) {
         let mut problems = Vec::new();
         let plan = self.build(&want.overlay, &mut problems).await;
         let ready = in_place(&want.overlay, plan.as_ref());
@@ -115,16 +133,27 @@ impl Worker {
             problems.push(error.into());
         }
         let outcome = self.balance(&want, &ready, &mut problems).await;
-        self.end_stale(&want, outcome).await;
         self.name(&want, &mut problems).await;
         if let Some(plan) = plan {
             let shrunk = self.overlay.shrink(&want.overlay, &plan).await;
             problems.extend(shrunk.into_iter().map(Problem::from));
         }
-        self.end_removed(&want).await;
-        self.want = Some(want);
+        let before = self.want.replace(want);
         self.tell(&problems);
-        problems
+        (problems, Change { before, outcome })
+    }
+
+    /// Ends what the change left behind. Reading the kernel's connections takes
+    /// longer than all of the change did.
+    async fn settle(&mut self, change: Change) {
+        let Some(want) = &self.want else {
+            return;
+        };
+        let before = change.before.as_ref();
+        end_stale(before, want, change.outcome).await;
+        end_removed(before, want).await;
+        // Letting go of a large one takes a while, for which nobody waits.
+        drop(tokio::task::spawn_blocking(|| drop(change.before)));
     }
 
     /// The growing half of the overlays.
@@ -149,16 +178,17 @@ impl Worker {
         ready: &OverlayWant,
         problems: &mut Vec<Problem>,
     ) -> Outcome {
-        let mut balance = want.balance.clone();
-        balance.published.retain(|port| {
-            let mut networks = want.overlay.networks.iter();
-            let reserved =
-                port.protocol == Protocol::Udp && networks.any(|network| network.port == port.port);
+        let mut balance = Cow::Borrowed(&want.balance);
+        let reserved: BTreeSet<(Protocol, u16)> = want
+            .overlay
+            .networks
+            .iter()
+            .map(|network| (Protocol::Udp, network.port))
+            .collect();
+        publish_only(&mut balance, |protocol, port| {
+            let reserved = reserved.contains(&(protocol, port));
             if reserved {
-                problems.push(Problem::Reserved {
-                    protocol: port.protocol,
-                    port: port.port,
-                });
+                problems.push(Problem::Reserved { protocol, port });
             }
             !reserved
         });
@@ -166,9 +196,9 @@ impl Worker {
         match self.services.hold(&ports).await {
             Ok((held, unheld)) => {
                 problems.extend(unheld.into_iter().map(Problem::from));
-                balance
-                    .published
-                    .retain(|port| held.contains(&(port.protocol, port.port)));
+                publish_only(&mut balance, |protocol, port| {
+                    held.contains(&(protocol, port))
+                });
             }
             // What was published before is held still, as far as we know.
             Err(error) => problems.push(error.into()),
@@ -205,47 +235,6 @@ impl Worker {
         self.balanced_udp = served;
     }
 
-    /// Ends the connections to containers that serve no more. Without this a
-    /// client that uses a port number again would meet the dead backend of its
-    /// former connection.
-    async fn end_stale(&self, want: &Want, outcome: Outcome) {
-        let (before, now) = (self.want.as_ref(), &want.balance);
-        let held_less = before.is_none_or(|before| now.holds_less(&before.balance));
-        if !outcome.left && !held_less {
-            return;
-        }
-        let wants = || before.into_iter().chain([want]);
-        let stale = Stale {
-            subnets: wants()
-                .flat_map(|want| &want.overlay.networks)
-                .map(|network| network.subnet)
-                .collect(),
-            ports: wants().flat_map(|want| want.balance.ports()).collect(),
-            serving: now.backends(),
-            held: now.held.clone(),
-        };
-        if let Err(error) = Flows::Stale(stale).forget().await {
-            tracing::warn!(%error, "connections to former backends linger");
-        }
-    }
-
-    /// Forgets the connections of networks that were removed: nothing of theirs
-    /// stays in the kernel.
-    async fn end_removed(&self, want: &Want) {
-        let now: BTreeSet<Subnet> = want.overlay.networks.iter().map(|it| it.subnet).collect();
-        let before = self.want.iter().flat_map(|before| &before.overlay.networks);
-        let removed: Vec<Subnet> = before
-            .map(|network| network.subnet)
-            .filter(|subnet| !now.contains(subnet))
-            .collect();
-        if removed.is_empty() {
-            return;
-        }
-        if let Err(error) = Flows::Of(removed).forget().await {
-            tracing::warn!(%error, "connections of removed networks linger");
-        }
-    }
-
     async fn name(&mut self, want: &Want, problems: &mut Vec<Problem>) {
         match self.services.name(&want.dns).await {
             Ok(unheard) => problems.extend(unheard.into_iter().map(Problem::from)),
@@ -265,10 +254,17 @@ impl Worker {
         problems
     }
 
+    /// Makes the kernel follow `want`, and ends what that leaves behind.
+    async fn change(&mut self, want: Want) -> Vec<Problem> {
+        let (problems, change) = self.apply(want).await;
+        self.settle(change).await;
+        problems
+    }
+
     /// Applies the last want once more.
     async fn again(&mut self) -> Vec<Problem> {
         match self.want.take() {
-            Some(want) => self.apply(want).await,
+            Some(want) => self.change(want).await,
             None => Vec::new(),
         }
     }
@@ -277,7 +273,7 @@ impl Worker {
     async fn remove(mut self) -> Vec<Problem> {
         self.overlay.doubt();
         self.firewall.doubt();
-        let mut problems = self.apply(Want::default()).await;
+        let mut problems = self.change(Want::default()).await;
         if let Err(error) = self.nft.remove().await {
             problems.push(error.into());
         }
@@ -299,6 +295,66 @@ impl Worker {
             changed
         });
     }
+}
+
+/// Ends the connections to containers that serve no more. Without this a client
+/// that uses a port number again would meet the dead backend of its former
+/// connection.
+async fn end_stale(before: Option<&Want>, want: &Want, outcome: Outcome) {
+    let now = &want.balance;
+    let held_less = before.is_none_or(|before| now.holds_less(&before.balance));
+    if !outcome.left && !held_less {
+        return;
+    }
+    let wants = || before.into_iter().chain([want]);
+    let networks = wants().flat_map(|want| &want.overlay.networks);
+    let subnets: BTreeSet<Subnet> = networks.map(|network| network.subnet).collect();
+    let ports = wants().flat_map(|want| want.balance.ports()).collect();
+    let ended = async {
+        let found = Balanced::find(subnets.into_iter().collect(), ports).await?;
+        let serving = now.serving_among(&found.backends());
+        found.forget_stale(&serving, &now.held).await
+    };
+    if let Err(error) = ended.await {
+        tracing::warn!(%error, "connections to former backends linger");
+    }
+}
+
+/// Forgets the connections of networks that were removed: nothing of theirs
+/// stays in the kernel.
+async fn end_removed(before: Option<&Want>, want: &Want) {
+    let now: BTreeSet<Subnet> = want.overlay.networks.iter().map(|it| it.subnet).collect();
+    let before = before.iter().flat_map(|before| &before.overlay.networks);
+    let removed: Vec<Subnet> = before
+        .map(|network| network.subnet)
+        .filter(|subnet| !now.contains(subnet))
+        .collect();
+    if removed.is_empty() {
+        return;
+    }
+    if let Err(error) = Flows::Of(removed).forget().await {
+        tracing::warn!(%error, "connections of removed networks linger");
+    }
+}
+
+async fn look(nft: &mut Nft) {
+    tokio::time::sleep(QUIET).await;
+    nft.look().await;
+}
+
+/// Leaves out the published ports that are not `kept`. Nothing is copied where
+/// all of them are.
+fn publish_only(balance: &mut Cow<'_, BalanceWant>, mut kept: impl FnMut(Protocol, u16) -> bool) {
+    let published = balance.published.iter();
+    let kept: Vec<bool> = published
+        .map(|port| kept(port.protocol, port.port))
+        .collect();
+    if kept.iter().all(|kept| *kept) {
+        return;
+    }
+    let mut kept = kept.into_iter();
+    let published = &mut balance.to_mut().published;
+    published.retain(|_| kept.next().unwrap_or(true));
 }
 
 /// `want` without the networks that wait for their bridge.

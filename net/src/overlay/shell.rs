@@ -130,7 +130,8 @@ impl Overlay {
                 have.bridges.retain(|name, _| wanted.contains(name));
             }
             self.used = wanted;
-            if self.have.is_some() && self.prepared && plan.missing.is_empty() {
+            let whole = self.have.is_some() && self.prepared && plan.missing.is_empty();
+            if whole && self.done.is_none() {
                 self.done = Some(want.clone());
             }
         }

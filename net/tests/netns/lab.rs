@@ -171,22 +171,33 @@ impl Host {
 
     /// Applies `want` and returns the problems in words.
     pub(crate) fn try_apply(&mut self, want: Want) -> Vec<String> {
+        self.apply_timed(want).0
+    }
+
+    /// The same, and how long it took until `want` was in force.
+    fn apply_timed(&mut self, want: Want) -> (Vec<String>, Duration) {
         if self.path.is_none() {
             self.start(&[]);
         }
         let path = self.path.take().unwrap();
-        let (path, problems) = self.run(async move {
+        let (path, problems, time) = self.run(async move {
+            let start = Instant::now();
             let problems = path.apply(want).await.unwrap();
-            (path, problems)
+            let time = start.elapsed();
+            path.settle().await.unwrap();
+            (path, problems, time)
         });
         self.path = Some(path);
-        problems.iter().map(|problem| problem.explain()).collect()
+        let problems = problems.iter().map(|problem| problem.explain());
+        (problems.collect(), time)
     }
 
-    /// Applies `want`, which must work.
-    pub(crate) fn apply(&mut self, want: Want) {
-        let problems = self.try_apply(want);
+    /// Applies `want`, which must work. Returns how long it took until it was in
+    /// force.
+    pub(crate) fn apply(&mut self, want: Want) -> Duration {
+        let (problems, time) = self.apply_timed(want);
         assert!(problems.is_empty(), "{problems:?}");
+        time
     }
 
     pub(crate) fn reconcile(&mut self) {

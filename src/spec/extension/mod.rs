@@ -1,6 +1,7 @@
 //! What swarmr's services have beyond Docker's.
 
 mod affinity;
+mod connections;
 pub mod dependency;
 pub mod init;
 mod restart;
@@ -18,6 +19,7 @@ use super::nullable::{is_default, nullable};
 use super::schedule::Schedule;
 
 pub use affinity::{AffinityRule, Strategy, Strength};
+pub use connections::Connections;
 pub use restart::{Backoff, RestartExtension};
 pub use rolling::RollingExtension;
 pub use step::{Step, StepSize};
@@ -65,6 +67,9 @@ pub struct Extension {
     /// Whether tasks move to nodes that join or return; not said, they stay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rebalance: Option<Rebalance>,
+    /// Which task a connection goes to; not said, any alike.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<Connections>,
     /// What this version does not know. Refused when it is sent; kept when it is read, for a newer
     /// manager may have written it.
     #[serde(flatten)]

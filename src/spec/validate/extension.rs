@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use super::Findings;
 use super::affinity::check_affinities;
 use super::inventory::{check_device_requests, check_devices};
-use crate::spec::extension::{Extension, RestartExtension, RollingExtension, StepSize};
+use crate::spec::extension::{
+    Connections, Extension, RestartExtension, RollingExtension, StepSize,
+};
 use crate::spec::{Mode, RestartPolicy, ServiceSpec};
 
 const MOST_REVISIONS: u64 = 100;
@@ -34,6 +36,9 @@ pub(super) fn check_extension(spec: &ServiceSpec, extension: &Extension, found: 
     if let Some(restart) = &extension.restart {
         check_restart(spec, restart, found);
     }
+    if let Some(connections) = &extension.connections {
+        check_connections(spec, connections, found);
+    }
     if let Some(limit) = extension.revisions_limit
         && !(1..=MOST_REVISIONS).contains(&limit)
     {
@@ -53,6 +58,20 @@ fn check_known(field: &str, other: &BTreeMap<String, serde_json::Value>, found: 
             name.clone(),
             "no such setting in this version",
             "remove it, or update swarmr on this manager",
+        );
+    }
+}
+
+/// Who resolves the name of a service without an address of its own chooses by himself.
+fn check_connections(spec: &ServiceSpec, connections: &Connections, found: &mut Findings) {
+    let field = "Swarmr.Connections";
+    check_known(field, &connections.other, found);
+    if !spec.wants_vip() {
+        found.add(
+            field,
+            "connections of a dnsrr service".to_owned(),
+            "only connections to a service's own address and to its ports in the mesh are steered",
+            "use the endpoint mode vip, or remove the setting",
         );
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::spec::NetworkSpec;
+use crate::spec::extension::Connections;
 use crate::state::Change;
 use crate::state::assignment::{Stamp, Want};
 use crate::state::check::check;
@@ -630,4 +631,39 @@ fn a_service_that_was_removed_is_not_made_again_by_the_same_request() {
     assert_eq!(log.create(1, named("web")), made);
     assert!(log.state.service(service(1)).is_none());
     assert_eq!(check(&log.state), []);
+}
+
+#[test]
+fn a_task_weighs_what_its_nodes_label_says() {
+    let mut log = Log::started();
+    create_network(&mut log, 8, "app", "");
+    let mut spec = on_network(named("web"), 8);
+    let extension = spec.swarmr.get_or_insert_default();
+    extension.connections = Some(Connections {
+        weight_label: "size".to_owned(),
+        prefer_local: true,
+        ..Connections::default()
+    });
+    log.create(1, spec);
+    log.running(1, 1, 1);
+    let told = |log: &Log| {
+        let told = log.state.assignment(node(1), Stamp::default(), &[].into());
+        let mut networks = told.unwrap().networks.into_iter();
+        let app = networks.find(|it| it.id == network(8)).unwrap();
+        let web = app.services.first().unwrap().clone();
+        (web.endpoints[0].weight, web.prefer_local, web.sticky)
+    };
+    assert_eq!(told(&log), (1, true, false));
+    let known = log.state.node(node(1)).unwrap();
+    let (mut spec, version) = (known.spec.clone(), known.meta.version);
+    spec.labels.insert("size".to_owned(), "3".to_owned());
+    let before = log.state.touched().assignments();
+    log.apply(Op::UpdateNode {
+        id: node(1),
+        version,
+        spec,
+        drain_limit: None,
+    });
+    assert_eq!(told(&log), (3, true, false));
+    assert!(log.state.touched().assignments() > before, "nobody is told");
 }

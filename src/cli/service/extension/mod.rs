@@ -1,6 +1,7 @@
 //! Flags of `service create` and `service update` that Docker's do not have, by subject.
 
 mod balance;
+mod connections;
 mod devices;
 mod placement;
 mod restart;
@@ -29,6 +30,8 @@ pub(super) struct ExtensionFlags {
     start: start::StartFlags,
     #[command(flatten)]
     balance: balance::BalanceFlags,
+    #[command(flatten)]
+    connections: connections::ConnectionFlags,
 }
 
 impl ExtensionFlags {
@@ -40,6 +43,7 @@ impl ExtensionFlags {
         self.rolling.apply(spec);
         self.start.apply(spec);
         self.balance.apply(spec);
+        self.connections.apply(spec);
         self.schedule.apply(spec)
     }
 }

@@ -238,6 +238,18 @@ fn each_flag_changes_its_part_of_the_spec_only() {
 }
 
 #[test]
+fn where_connections_go_is_said_one_by_one_and_taken_back() {
+    let given = updated("--sticky --weight-label size").unwrap();
+    let connections = &given["Swarmr"]["Connections"];
+    assert_eq!(*connections, json!({"Sticky": true, "WeightLabel": "size"}));
+    let mut spec: ServiceSpec = serde_json::from_value(given).unwrap();
+    let words = ["update", "--sticky=false", "--weight-label", "none", "web"];
+    let args = Only::try_parse_from(words).unwrap().args;
+    args.common.extension.apply(&mut spec).unwrap();
+    assert_eq!(spec.connections(), None);
+}
+
+#[test]
 fn what_makes_no_sense_is_refused() {
     for words in [
         "--max-concurrent 3",
