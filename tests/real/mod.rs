@@ -2,6 +2,7 @@
 //! answered, driven by the unmodified docker CLI.
 
 mod dataplane;
+mod draining;
 mod leaks;
 mod losses;
 mod network;
