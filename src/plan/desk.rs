@@ -388,9 +388,9 @@ impl<'a> Desk<'a> {
         });
     }
 
-    /// Says what a task waits for; the last word counts.
+    /// Says what keeps a task. What keeps it off its node was said first, and stays.
     pub(super) fn hold(&mut self, task: TaskId, waiting: Waiting) {
-        self.holds.insert(task, waiting);
+        self.holds.entry(task).or_insert(waiting);
     }
 
     /// Decides what concerns the service and none of its tasks.

@@ -21,6 +21,9 @@ pub(super) fn open(desk: &mut Desk<'_>) {
         .cloned()
         .collect();
     for task in ready {
+        if task.is_unplaced() && former_may_return(desk, &task) {
+            continue;
+        }
         match closed(desk, &task) {
             None => desk.set_desired(task.id, DesiredState::Running),
             Some((waiting, until)) => {
@@ -31,6 +34,15 @@ pub(super) fn open(desk: &mut Desk<'_>) {
             }
         }
     }
+}
+
+/// Whether a silent node may still run what this task takes the place of. As long as it has no node of
+/// its own it starts nowhere, and that node may be back by the time that it has one.
+fn former_may_return(desk: &Desk<'_>, task: &Task) -> bool {
+    task.gate.after.is_some()
+        && desk
+            .in_slot(task.slot)
+            .any(|other| other.id != task.id && other.occupies_node() && desk.is_lost(other))
 }
 
 /// What keeps a gate closed, and until when at the latest.

@@ -100,8 +100,8 @@ fn look(state: &State, service: ServiceId, now: Timestamp, board: &mut Board<'_>
         }
         None => job::step(&mut desk, board),
     }
-    gate::open(&mut desk);
     place::place(&mut desk, board);
+    gate::open(&mut desk);
     desk.say_what_tasks_wait_for();
     reap::forget(&mut desk);
     job::forget(&mut desk);

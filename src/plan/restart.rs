@@ -225,7 +225,8 @@ pub(super) fn moved(desk: &Desk<'_>, task: &Task) -> Successor {
         spec_version,
         gate: Gate {
             not_before: task.gate.not_before.filter(|start| *start > desk.now),
-            after: desk.still_stopping(task),
+            // A node that is back in time stops the former one first.
+            after: desk.still_stopping(task).or(Some(task.id)),
             dependencies: task.waits_for_dependencies(),
         },
         in_rollout: task.in_rollout && task.running_since.is_none(),
