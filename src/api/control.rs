@@ -151,7 +151,7 @@ pub struct InitRequest {
     pub data_path_port: u16,
     /// Empty for 10.0.0.0/8.
     pub address_pools: Vec<Subnet>,
-    /// 0 for 24.
+    /// 0 for 20, or for 24 in pools that are named.
     pub subnet_prefix: u8,
     pub availability: Availability,
     pub force_new_cluster: bool,

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use super::control::{Consensus, Standing, StatusNode, StatusProblem, StatusReport};
 use super::server::Api;
 use super::wire::service;
+use crate::spec::extension::Connections;
 use crate::spec::{Availability, Mode, NodeId, Role, Timestamp};
 use crate::state::job::Outcome;
 use crate::state::node::NodeState;
@@ -77,6 +78,7 @@ pub fn status_report(
         describe_service(state, service, &mut report);
     }
     warn(state, consensus, &mut report);
+    warn_of_full_networks(state, &mut report);
     report
 }
 
@@ -233,6 +235,7 @@ fn missing_workers(state: &State, now: Timestamp, report: &mut StatusReport) {
 }
 
 fn describe_service(state: &State, service: &Service, report: &mut StatusReport) {
+    warn_of_weights(state, service, report);
     if let Some(job) = &service.job {
         describe_job(state, service, job, report);
         return stuck_tasks(state, service, report);
@@ -404,6 +407,37 @@ fn warn(state: &State, consensus: &Consensus, report: &mut StatusReport) {
         report
             .warnings
             .push("no node takes tasks: all are paused or drained".to_owned());
+    }
+}
+
+fn warn_of_full_networks(state: &State, report: &mut StatusReport) {
+    let full = state.networks().filter(|network| network.is_nearly_full());
+    report.warnings.extend(full.map(|network| {
+        format!(
+            "network {} has {} of {} addresses left in {}: move services to another network, or to \
+             one with a larger --subnet",
+            network.name(),
+            network.free(),
+            network.usable(),
+            network.subnet
+        )
+    }));
+}
+
+fn warn_of_weights(state: &State, service: &Service, report: &mut StatusReport) {
+    let Some(connections) = service.spec.connections() else {
+        return;
+    };
+    for node in state.nodes() {
+        if let Some(said) = connections.no_weight(&node.spec.labels) {
+            report.warnings.push(format!(
+                "service {} gives node {} the weight 1: its label {}={said} is no number from 1 to {}",
+                service.name(),
+                name(node),
+                connections.weight_label,
+                Connections::HEAVIEST
+            ));
+        }
     }
 }
 

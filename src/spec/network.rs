@@ -73,6 +73,17 @@ impl Subnet {
         })
     }
 
+    /// The length of the subnets that networks get from `pools`, where a client asked for `asked`.
+    /// With pools of its own it is that, or 24 for 0. In the default pool it is 20, room for 4,000
+    /// tasks; there 24 is what Docker's client sends when its user said nothing.
+    pub const fn prefix_in(pools: &[Self], asked: u8) -> u8 {
+        match asked {
+            0 | 24 if pools.is_empty() => 20,
+            0 => 24,
+            _ => asked,
+        }
+    }
+
     pub const fn prefix(&self) -> u8 {
         self.prefix
     }
@@ -185,6 +196,14 @@ mod tests {
         assert_eq!(first, ["10.0.0.0/24", "10.0.1.0/24", "10.0.2.0/24"]);
         assert_eq!(pool.split(24).count(), 65_536);
         assert_eq!(pool.split(7).count(), 0);
+    }
+
+    #[test]
+    fn networks_are_larger_where_nobody_said_how_large() {
+        let pools = ["10.20.0.0/16".parse().unwrap()];
+        let length = Subnet::prefix_in;
+        assert_eq!([0, 24, 22].map(|asked| length(&[], asked)), [20, 20, 22]);
+        assert_eq!([0, 24, 22].map(|asked| length(&pools, asked)), [24, 24, 22]);
     }
 
     #[test]

@@ -125,6 +125,16 @@ impl Network {
 
     /// Addresses that nobody holds.
     pub fn free(&self) -> u64 {
-        (self.subnet.size() - 2).saturating_sub(self.held.len() as u64)
+        self.usable().saturating_sub(self.held.len() as u64)
+    }
+
+    /// Addresses that can be held.
+    pub fn usable(&self) -> u64 {
+        self.subnet.size() - 2
+    }
+
+    /// Whether a fifth of the addresses or less is left.
+    pub fn is_nearly_full(&self) -> bool {
+        self.free() * 5 <= self.usable()
     }
 }

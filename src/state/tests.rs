@@ -1,5 +1,6 @@
 //! Tests of `apply`: tables of single rules, and what holds after any commands whatever.
 
+mod addresses;
 mod any;
 mod rules;
 

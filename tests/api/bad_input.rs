@@ -334,6 +334,14 @@ async fn bad_services_are_refused_with_what_is_allowed() {
         ),
         (web_with("/EndpointSpec/Mode", json!("magic")), 400, "magic"),
         (
+            web_with("/EndpointSpec", json!({"Mode": "dnsrr"})).replace(
+                r#""Swarmr":null"#,
+                r#""Swarmr":{"Connections":{"Sticky":true}}"#,
+            ),
+            400,
+            "connections of a dnsrr service",
+        ),
+        (
             web_with("/Swarmr", json!({"Connections": {"Stuck": true}})),
             400,
             "Stuck",

@@ -49,6 +49,34 @@ async fn it_says_who_leads_who_is_missing_and_what_is_converging() {
     );
 }
 
+#[tokio::test]
+async fn a_network_with_few_addresses_left_is_warned_of() {
+    let server = Server::manager();
+    let here = Recorded::load("api-1.41").node;
+    let network = json!({"Name": "app", "Driver": "overlay",
+        "IPAM": {"Config": [{"Subnet": "10.9.0.0/29"}]}});
+    server.post("/networks/create", &network).await.expect(201);
+    let spec = json!({"Name": "web", "Mode": {"Replicated": {"Replicas": 2}},
+        "TaskTemplate": {"ContainerSpec": {"Image": "nginx"}, "Networks": [{"Target": "app"}]}});
+    server.post("/services/create", &spec).await.expect(201);
+    let report = server.get("/swarmr/v1/status").await.expect(200).json();
+    let before = report["warnings"].as_array().unwrap().len();
+    let web = server.control.state().find_service("web").unwrap().id;
+    for slot in 1..=2 {
+        server
+            .control
+            .run_task(web, Slot::Replica(slot), here, TaskState::Running);
+    }
+    let report = server.get("/swarmr/v1/status").await.expect(200).json();
+    let warnings = report["warnings"].as_array().unwrap();
+    assert_eq!(warnings.len(), before + 1, "{warnings:?}");
+    let said = warnings[before].as_str().unwrap();
+    assert!(
+        said.starts_with("network app has 1 of 6 addresses left in 10.9.0.0/29: "),
+        "{said}"
+    );
+}
+
 #[test]
 fn without_a_quorum_it_names_the_silent_and_the_way_out() {
     let control = FakeControl::manager(&Recorded::load("api-1.41"));

@@ -93,7 +93,7 @@ pub(in crate::api) fn init(body: &[u8]) -> Result<InitRequest, ApiError> {
         problems.push(problem(
             "SubnetSize",
             &init.subnet_size.to_string(),
-            &format!("0 (for 24) or {} to 29", widest.unwrap_or(8)),
+            &format!("0 (the default) or {} to 29", widest.unwrap_or(8)),
         ));
     }
     if !problems.is_empty() {

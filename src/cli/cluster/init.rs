@@ -26,8 +26,8 @@ pub(crate) struct InitArgs {
     /// Pool that overlay networks get their subnets from; may be repeated
     #[arg(long, value_name = "SUBNET", value_delimiter = ',')]
     default_addr_pool: Vec<Subnet>,
-    /// Length of the subnets cut from the pools
-    #[arg(long, value_name = "LENGTH", default_value_t = 24)]
+    /// Length of the subnets cut from the pools; 0 is 20, and 24 in pools that are named
+    #[arg(long, value_name = "LENGTH", default_value_t = 0)]
     default_addr_pool_mask_length: u8,
     /// Encrypt the managers' keys with a key that is shown once
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false)]

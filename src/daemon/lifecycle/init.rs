@@ -12,6 +12,7 @@ use crate::daemon::disk::Settings;
 use crate::daemon::node::Node;
 use crate::daemon::{Daemon, STOP_DEADLINE, address};
 use crate::manager::peers::chain;
+use crate::spec::network::Subnet;
 use crate::spec::{ClusterId, NetworkId, NodeId, Role};
 use crate::state::assignment::ManagerAddr;
 use crate::state::cluster::{Authority, JoinTokens};
@@ -19,7 +20,6 @@ use crate::state::command::{AddNode, InitCluster};
 
 const FIRST_RAFT_ID: u64 = 1;
 const DEFAULT_POOL: &str = "10.0.0.0/8";
-const DEFAULT_SUBNET_PREFIX: u8 = 24;
 const DEFAULT_DATA_PATH_PORT: u16 = 4789;
 
 impl Daemon {
@@ -63,6 +63,7 @@ impl Daemon {
         let description = self.engine.describe().await.map_err(failed)?;
         self.begin_anew()?;
         let token = || Token::generate(authority.digest()).to_string();
+        let subnet_prefix = Subnet::prefix_in(&request.address_pools, request.subnet_prefix);
         let init = InitCluster {
             id: cluster,
             spec: request.spec,
@@ -79,11 +80,7 @@ impl Daemon {
             } else {
                 request.address_pools
             },
-            subnet_prefix: if request.subnet_prefix == 0 {
-                DEFAULT_SUBNET_PREFIX
-            } else {
-                request.subnet_prefix
-            },
+            subnet_prefix,
             data_path_port: if request.data_path_port == 0 {
                 DEFAULT_DATA_PATH_PORT
             } else {

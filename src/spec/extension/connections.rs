@@ -34,10 +34,21 @@ impl Connections {
     /// number from 1 to [`HEAVIEST`](Self::HEAVIEST).
     pub fn weight(&self, labels: &Labels) -> u8 {
         let said = labels.get(&self.weight_label);
-        said.and_then(|said| said.parse().ok())
-            .filter(|weight| (1..=Self::HEAVIEST).contains(weight))
-            .unwrap_or(1)
+        said.and_then(|said| parse(said)).unwrap_or(1)
     }
+
+    /// What the label says, where that is no weight.
+    pub fn no_weight<'a>(&self, labels: &'a Labels) -> Option<&'a str> {
+        let said = labels.get(&self.weight_label)?;
+        parse(said).is_none().then_some(said)
+    }
+}
+
+fn parse(said: &str) -> Option<u8> {
+    let weight = said.parse().ok()?;
+    (1..=Connections::HEAVIEST)
+        .contains(&weight)
+        .then_some(weight)
 }
 
 #[cfg(test)]
@@ -57,6 +68,9 @@ mod tests {
         let unheard = [("size", "0", 1), ("size", "101", 1), ("size", "big", 1)];
         for (name, text, expected) in said.into_iter().chain(unheard) {
             assert_eq!(weight(name, text), expected, "{name}={text}");
+            let labels = Labels::from([(name.to_owned(), text.to_owned())]);
+            let unheard = connections.no_weight(&labels).is_some();
+            assert_eq!(unheard, name == "size" && expected == 1, "{name}={text}");
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::state::network::Held;
 use crate::state::node::NodeState;
 use crate::state::rejected::{Kind, Rejected};
 use crate::state::service::{Rollout, RolloutState};
-use crate::state::task::{TaskState, Waiting};
+use crate::state::task::TaskState;
 
 fn update(log: &mut Log, id: u128, change: ServiceChange) -> Reply {
     let version = log.version_of(id);
@@ -22,7 +22,7 @@ fn update(log: &mut Log, id: u128, change: ServiceChange) -> Reply {
     })
 }
 
-fn create_network(log: &mut Log, id: u128, name: &str, subnet: &str) -> Reply {
+pub(super) fn create_network(log: &mut Log, id: u128, name: &str, subnet: &str) -> Reply {
     let mut spec = NetworkSpec {
         name: name.to_owned(),
         ..NetworkSpec::default()
@@ -333,46 +333,6 @@ fn a_network_in_use_stays() {
     assert!(matches!(why, Rejected::InUse { .. }), "{why}");
     log.apply(Op::RemoveService { id: service(1) });
     assert_eq!(log.apply(Op::RemoveNetwork { id: network(2) }), Reply::Done);
-}
-
-#[test]
-fn a_task_has_its_addresses_from_its_placement_to_its_end() {
-    let mut log = Log::started();
-    create_network(&mut log, 2, "app", "");
-    log.create(1, on_network(named("web"), 2));
-    log.running(1, 1, 1);
-    let held = |log: &Log| log.state.network(network(2)).unwrap().held.len();
-    assert_eq!(held(&log), 4, "reserved, service, task, node");
-    let first = log.state.task(task(1)).unwrap().attachments[0].address;
-    log.report(task(1), TaskState::Failed);
-    assert_eq!(held(&log), 2, "the node takes no part any more");
-    log.running(2, 1, 1);
-    let second = log.state.task(task(2)).unwrap().attachments[0].address;
-    assert_ne!(first, second, "an address rests before it is used again");
-}
-
-#[test]
-fn a_full_network_holds_a_task_back_once() {
-    let mut log = Log::started();
-    create_network(&mut log, 2, "app", "10.9.0.0/29");
-    log.create(1, on_network(named("web"), 2));
-    for id in 1..4 {
-        log.running(id, 1, u64::try_from(id).unwrap());
-    }
-    let new = new_task(&log.state, 4, 1, 4);
-    let assign = Change::Assign {
-        task: task(4),
-        node: node(1),
-    };
-    assert_eq!(log.plan(vec![Change::CreateTask(new), assign.clone()]), 2);
-    assert_eq!(
-        log.state.task(task(4)).unwrap().waiting,
-        Some(Box::new(Waiting::AddressesExhausted(network(2))))
-    );
-    assert_eq!(log.plan(vec![assign.clone()]), 0, "nothing new to say");
-    log.report(task(1), TaskState::Complete);
-    assert_eq!(log.plan(vec![assign]), 1);
-    assert_eq!(log.state.task(task(4)).unwrap().node, Some(node(1)));
 }
 
 #[test]
