@@ -32,9 +32,32 @@ fn no_banned_crate_is_in_the_tree() {
     let found: Vec<_> = packages()
         .into_iter()
         .map(|package| package.name)
-        .filter(|name| banned.contains(name))
+        .filter(|name| banned.contains(name) && !is_wrapped(name))
         .collect();
     assert!(found.is_empty(), "banned by deny.toml: {found:#?}");
+}
+
+/// Whether only crates that `deny.toml` lets use a banned one do so.
+fn is_wrapped(name: &str) -> bool {
+    let users = tree(&["--invert", name, "--depth=1", "--format={p}"]);
+    let users: BTreeSet<_> = users
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_whitespace().next())
+        .map(str::to_owned)
+        .collect();
+    let wrappers = wrappers_of(name);
+    !users.is_empty() && users.is_subset(&wrappers)
+}
+
+#[test]
+fn ring_is_wrapped_and_others_are_not() {
+    assert!(is_wrapped("ring"));
+    assert!(!is_wrapped("serde"), "no wrapper of it is named");
+    assert_eq!(
+        wrappers_of("ring"),
+        BTreeSet::from(["boringtun".to_owned()])
+    );
 }
 
 #[test]
@@ -58,26 +81,7 @@ struct Package {
 
 /// All packages but our own.
 fn packages() -> Vec<Package> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    // Not `cargo metadata`: it also lists what only other platforms' features
-    // bring in.
-    let output = Command::new(cargo)
-        .args([
-            "tree",
-            "--locked",
-            "--workspace",
-            "--edges=normal,build,dev",
-        ])
-        .args(["--prefix=none", "--no-dedupe", "--format={p}|{l}"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .expect("cargo runs, for it built this test");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let text = String::from_utf8_lossy(&output.stdout);
+    let text = tree(&["--no-dedupe", "--format={p}|{l}"]);
     let lines: BTreeSet<_> = text.lines().filter(|line| !line.contains("(/")).collect();
     lines
         .into_iter()
@@ -90,6 +94,38 @@ fn packages() -> Vec<Package> {
             })
         })
         .collect()
+}
+
+/// What `cargo tree` says of everything that is compiled for this kind of
+/// machine. Not `cargo metadata`: it also lists what only other platforms'
+/// features bring in.
+fn tree(arguments: &[&str]) -> String {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["tree", "--locked", "--workspace", "--prefix=none"])
+        .arg("--edges=normal,build,dev")
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo runs, for it built this test");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The crates that may use `name` although it is banned.
+fn wrappers_of(name: &str) -> BTreeSet<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deny.toml");
+    let text = std::fs::read_to_string(&path).expect("deny.toml is there");
+    let entry = format!("{{ crate = \"{name}\", wrappers = [");
+    let line = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix(&entry));
+    let words = line.unwrap_or_default().split('"').skip(1).step_by(2);
+    words.map(str::to_owned).collect()
 }
 
 /// The strings of the list `key` in the table `table` of `deny.toml`, which

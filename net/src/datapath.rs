@@ -19,6 +19,7 @@ use crate::balance::BalanceWant;
 use crate::dataplane::{Launch, Plane, Remote, Services};
 use crate::dns::Table;
 use crate::overlay::{NetlinkError, OverlayWant};
+use crate::tunnel::TunnelWant;
 
 pub use problem::Problem;
 use worker::{Request, Worker};
@@ -29,6 +30,8 @@ const WAITING: usize = 64;
 /// What the data path should be. What is not named is removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Want {
+    /// What encrypted networks are carried by.
+    pub tunnel: Option<TunnelWant>,
     pub overlay: OverlayWant,
     pub balance: BalanceWant,
     pub dns: Table,

@@ -13,5 +13,6 @@ pub mod identity;
 pub mod membership;
 pub mod overlay;
 pub mod quic;
+pub mod tunnel;
 
 mod command;

@@ -110,6 +110,8 @@ impl Watcher {
         let mut machine = self.inventory.complete(described);
         machine.hostname.clone_from(&self.hostname);
         self.machine.send_if_modified(|known| {
+            // The engine knows nothing of it.
+            machine.tunnel.clone_from(&known.tunnel);
             let modified = *known != machine;
             *known = machine;
             modified

@@ -17,10 +17,11 @@ use super::board::Board;
 use super::carriers::Carriers;
 use super::engine::EngineState;
 use super::hearsay::{Hearsay, Out};
-use super::network::{NetworkDriver, NetworkError, NetworkProblem, NetworkWants};
+use super::network::{Concern, NetworkDriver, NetworkError, NetworkProblem, NetworkWants};
 use super::order::bridge_name;
 use super::progress::{Progress, Signals};
 use super::runtime::Runtime;
+use super::tunnel_keys::TunnelKeys;
 use super::wants::{Underlay, wants};
 use crate::spec::{ClusterId, NetworkId};
 use crate::state::assignment::{Assignment, Stamp};
@@ -32,6 +33,7 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 pub(super) struct Keeper {
     pub(super) cluster: ClusterId,
     pub(super) underlay: Underlay,
+    pub(super) keys: watch::Receiver<Arc<TunnelKeys>>,
     pub(super) runtime: Arc<dyn Runtime>,
     pub(super) driver: Arc<dyn NetworkDriver>,
     pub(super) board: Arc<Board>,
@@ -98,6 +100,7 @@ impl Keeper {
                 Ok(()) = self.assignment.changed() => {}
                 Ok(()) = dead.changed() => {}
                 Ok(()) = self.hearsay.changed() => {}
+                Ok(()) = self.keys.changed() => {}
                 Ok(()) = self.engine.changed() => {}
                 () = self.signals.missing.notified() => carriers.ask_again(),
                 () = self.signals.released.notified() => carriers.released(),
@@ -120,12 +123,13 @@ impl Keeper {
 
     /// Brings the driver up to date and returns the stamp that is in force then.
     async fn apply(
-        &self,
+        &mut self,
         carriers: &Carriers,
         tables: &mut Tables,
         assignment: &Assignment,
         out: &Out,
     ) -> Option<Stamp> {
+        self.underlay.tunnel_keys = self.keys.borrow_and_update().secrets();
         let wanted = wants(assignment, out, &self.underlay);
         let present = carriers.present();
         tables.in_force.retain(|network| present.contains(network));
@@ -142,7 +146,9 @@ impl Keeper {
             Ok(problems) => {
                 tables.reconcile &= !reconcile;
                 tables.wants = Some(wanted);
-                self.note_applied(tables, &present, problems);
+                let encrypted = assignment.networks.iter().filter(|it| it.encrypted);
+                let encrypted = encrypted.map(|it| it.id).collect();
+                self.note_applied(tables, &present, &encrypted, problems);
                 Some(assignment.stamp)
             }
             Err(error) => {
@@ -169,19 +175,27 @@ impl Keeper {
         &self,
         tables: &mut Tables,
         present: &BTreeSet<NetworkId>,
+        encrypted: &BTreeSet<NetworkId>,
         problems: Vec<NetworkProblem>,
     ) {
         tables.error = None;
         tables.problems.clear();
         tables.general_problems.clear();
         for problem in problems {
-            let Some(bridge) = problem.bridge else {
-                tables.general_problems.push(problem.message);
-                continue;
-            };
             // A bridge that is missing while the engine is still making it is no problem.
-            if let Some(network) = present.iter().find(|it| bridge_name(**it) == bridge) {
-                tables.problems.insert(*network, problem.message);
+            let concerned: Vec<_> = match &problem.concerns {
+                Concern::Node => {
+                    tables.general_problems.push(problem.message);
+                    continue;
+                }
+                Concern::Bridge(bridge) => present
+                    .iter()
+                    .filter(|it| bridge_name(**it) == *bridge)
+                    .collect(),
+                Concern::Encrypted => present.intersection(encrypted).collect(),
+            };
+            for network in concerned {
+                tables.problems.insert(*network, problem.message.clone());
             }
         }
         tables.in_force = present

@@ -42,6 +42,8 @@ mod steer;
 mod step;
 mod store;
 mod template;
+mod tunnel;
+mod tunnel_keys;
 pub mod wants;
 mod worker;
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use swarmr_net::datapath::{DataPath, Problem};
+use swarmr_net::dataplane::RemoteError;
 use swarmr_net::overlay::OverlayProblem;
 
-use super::network::{NetworkDriver, NetworkError, NetworkProblem, NetworkWants};
+use super::network::{Concern, NetworkDriver, NetworkError, NetworkProblem, NetworkWants};
 
 /// The data path in this process.
 #[derive(Debug, Clone)]
@@ -44,11 +45,15 @@ fn sort(problems: &[Problem]) -> Result<Vec<NetworkProblem>, NetworkError> {
         .map(|problem| match problem {
             Problem::Rules(_) => Err(NetworkError(problem.explain())),
             Problem::Overlay(OverlayProblem::BridgeMissing { bridge, .. }) => Ok(NetworkProblem {
-                bridge: Some(bridge.clone()),
+                concerns: Concern::Bridge(bridge.clone()),
+                message: problem.explain(),
+            }),
+            Problem::Plane(RemoteError::Tunnel(_)) => Ok(NetworkProblem {
+                concerns: Concern::Encrypted,
                 message: problem.explain(),
             }),
             _ => Ok(NetworkProblem {
-                bridge: None,
+                concerns: Concern::Node,
                 message: problem.explain(),
             }),
         })

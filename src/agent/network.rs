@@ -23,11 +23,21 @@ pub trait NetworkDriver: Send + Sync + fmt::Debug {
     async fn reconcile(&self) -> Result<Vec<NetworkProblem>, NetworkError>;
 }
 
+/// What a problem is a problem of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Concern {
+    /// The network with that bridge.
+    Bridge(String),
+    /// All encrypted networks.
+    Encrypted,
+    /// No network in particular.
+    Node,
+}
+
 /// Something is not as wanted; the rest is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkProblem {
-    /// The bridge of the one network that it concerns; `None` when it concerns none or all.
-    pub bridge: Option<String>,
+    pub concerns: Concern,
     pub message: String,
 }
 

@@ -20,6 +20,7 @@ use super::network::NetworkDriver;
 use super::progress::{Progress, Signals};
 use super::runtime::Runtime;
 use super::store::{self, Store, StoreError};
+use super::tunnel_keys::{KeyKeeper, TunnelKeys};
 use super::wants::Underlay;
 use super::worker::Shared;
 use crate::clock::{Clock, SystemClock};
@@ -133,12 +134,13 @@ impl Agent {
             Some(_) => kept.facts,
             None => BTreeMap::new(),
         };
+        let keys = Arc::new(KeyKeeper::first(&store, config.clock.now()));
         let known = known.map(Arc::new);
         let assignment = watch::Sender::new(known.clone());
         let board = Board::new(config.node, facts);
         let (work, storing) = (Group::new(), Group::new());
         storing.tasks.spawn(store::keep(
-            store,
+            store.clone(),
             known,
             assignment.subscribe(),
             board.clone(),
@@ -146,7 +148,15 @@ impl Agent {
         ));
         let hearsay = watch::Sender::new(Arc::default());
         let heard = hearsay.subscribe();
-        let parts = Parts::new(&config, runtime, driver, &assignment, &board, heard);
+        let parts = Parts::new(
+            &config,
+            runtime,
+            driver,
+            &assignment,
+            &board,
+            heard,
+            (store, keys),
+        );
         let outputs = parts.outputs();
         parts.spawn(&work);
         Ok(Self {
@@ -274,6 +284,7 @@ struct Outputs {
 struct Parts {
     core: Core,
     keeper: Keeper,
+    key_keeper: KeyKeeper,
     watcher: Watcher,
 }
 
@@ -285,6 +296,7 @@ impl Parts {
         assignment: &watch::Sender<Option<Arc<Assignment>>>,
         board: &Arc<Board>,
         hearsay: watch::Receiver<Arc<Hearsay>>,
+        (store, keys): (Store, Arc<TunnelKeys>),
     ) -> Self {
         let runtime: Arc<dyn Runtime> = Arc::new(Bounded::new(runtime, config.deadlines));
         let (sender, news) = mpsc::channel::<EngineNews>(NEWS);
@@ -305,8 +317,17 @@ impl Parts {
             }),
             machine: watch::Sender::new(NodeDescription {
                 hostname: config.hostname.clone(),
+                tunnel: Some(keys.end(config.underlay.tunnel_port)),
                 ..NodeDescription::default()
             }),
+        };
+        let key_keeper = KeyKeeper {
+            store,
+            clock: config.clock.clone(),
+            port: config.underlay.tunnel_port,
+            assignment: assignment.subscribe(),
+            keys: watch::Sender::new(keys),
+            machine: watcher.machine.clone(),
         };
         let core = Core {
             shared: Shared {
@@ -328,6 +349,7 @@ impl Parts {
         let keeper = Keeper {
             cluster: config.cluster,
             underlay: config.underlay.clone(),
+            keys: key_keeper.keys.subscribe(),
             runtime,
             driver,
             board: board.clone(),
@@ -342,6 +364,7 @@ impl Parts {
         Self {
             core,
             keeper,
+            key_keeper,
             watcher,
         }
     }
@@ -357,6 +380,7 @@ impl Parts {
 
     fn spawn(self, group: &Group) {
         group.tasks.spawn(self.keeper.run(group.stop.clone()));
+        group.tasks.spawn(self.key_keeper.run(group.stop.clone()));
         group.tasks.spawn(self.core.run(group.stop.clone()));
         group.tasks.spawn(self.watcher.run(group.stop.clone()));
     }

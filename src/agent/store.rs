@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::board::Board;
 use super::step::Facts;
+use super::tunnel_keys::TunnelKeys;
 use crate::spec::TaskId;
 use crate::state::assignment::Assignment;
 use crate::state::codec;
@@ -28,6 +30,8 @@ const COALESCE: Duration = Duration::from_millis(200);
 
 const ASSIGNMENT: &str = "assignment";
 const TASKS: &str = "tasks";
+/// Secret.
+const TUNNEL: &str = "tunnel";
 
 /// Why the agent's directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +87,14 @@ impl Store {
         Ok((store, kept))
     }
 
+    pub(super) fn read_keys(&self) -> Option<TunnelKeys> {
+        self.read(TUNNEL)
+    }
+
+    pub(super) fn write_keys(&self, keys: &TunnelKeys) {
+        self.write(TUNNEL, keys);
+    }
+
     fn check_version(&self) -> Result<(), StoreError> {
         let path = self.dir.join("VERSION");
         match fs::read_to_string(&path) {
@@ -135,7 +147,12 @@ fn error(what: &'static str, path: &Path, source: io::Error) -> StoreError {
 /// Replaces a file: after a crash at any time the old one or the new one is there, whole.
 fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");
-    let mut file = File::create(&temporary)?;
+    let mut file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;

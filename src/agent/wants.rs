@@ -10,12 +10,14 @@ use std::net::Ipv4Addr;
 use swarmr_net::balance::{BalanceWant, Protocol as NetProtocol, PublishedWant, VipWant};
 use swarmr_net::dns::Table;
 use swarmr_net::overlay::{NetworkWant, OverlayWant, PeerWant, RemoteWant, Subnet as NetSubnet};
+use swarmr_net::tunnel::{DEVICE, PrivateKey};
 
 use super::hearsay::{Out, Silence};
 use super::names;
 use super::network::NetworkWants;
 use super::order::bridge_name;
 use super::steer;
+use super::tunnel;
 use crate::spec::NodeId;
 use crate::spec::network::Subnet;
 use crate::spec::service::Protocol;
@@ -28,8 +30,12 @@ use crate::state::assignment::{
 pub struct Underlay {
     /// Of overlays that name none: 50 less than the network's that carries them, in bytes.
     pub overlay_mtu: u32,
-    /// The device that overlay packets come in by; `None`: any.
+    /// The device that packets of plain overlays come in by; `None`: any.
     pub device: Option<String>,
+    /// UDP port of the encrypted tunnels.
+    pub tunnel_port: u16,
+    /// This node's own keys for them, newest first.
+    pub tunnel_keys: Vec<PrivateKey>,
 }
 
 impl Default for Underlay {
@@ -37,6 +43,8 @@ impl Default for Underlay {
         Self {
             overlay_mtu: 1450,
             device: None,
+            tunnel_port: 2378,
+            tunnel_keys: Vec::new(),
         }
     }
 }
@@ -52,6 +60,7 @@ pub fn wants(assignment: &Assignment, out: &Out, underlay: &Underlay) -> Network
     let shunned = [&dead | &gone, suspected];
     let services = steer::services(assignment);
     NetworkWants {
+        tunnel: tunnel::want(assignment, underlay),
         overlay: OverlayWant {
             networks: assignment
                 .networks
@@ -116,8 +125,11 @@ fn overlay(network: &AssignedNetwork, assignment: &Assignment, underlay: &Underl
         bridge: bridge_name(network.id),
         vni: network.vni,
         port: assignment.data_path_port,
-        local_vtep: assignment.data_path_addr,
-        underlay: underlay.device.clone(),
+        local_vtep: local_vtep(network, assignment),
+        underlay: match network.encrypted {
+            true => Some(DEVICE.to_owned()),
+            false => underlay.device.clone(),
+        },
         mtu: overlay_mtu(network, underlay),
         subnet: net_subnet(network.subnet),
         gateway: network.gateway,
@@ -147,9 +159,22 @@ fn overlay(network: &AssignedNetwork, assignment: &Assignment, underlay: &Underl
     }
 }
 
+/// Without an end of the encrypted tunnels an encrypted network has nowhere to send to.
+fn local_vtep(network: &AssignedNetwork, assignment: &Assignment) -> Ipv4Addr {
+    match (network.encrypted, &assignment.tunnel) {
+        (false, _) => assignment.data_path_addr,
+        (true, Some(tunnel)) => tunnel.addr,
+        (true, None) => Ipv4Addr::UNSPECIFIED,
+    }
+}
+
 /// The MTU of a network's bridge and tunnel.
 pub(super) fn overlay_mtu(network: &AssignedNetwork, underlay: &Underlay) -> u32 {
-    network.mtu.map_or(underlay.overlay_mtu, u32::from)
+    let usual = match network.encrypted {
+        true => underlay.overlay_mtu.saturating_sub(tunnel::OVERHEAD),
+        false => underlay.overlay_mtu,
+    };
+    network.mtu.map_or(usual, u32::from)
 }
 
 pub(super) fn net_subnet(subnet: Subnet) -> NetSubnet {

@@ -8,6 +8,7 @@ use crate::spec::{ClusterId, NetworkId, Role, ServiceId, TaskId};
 use crate::state::assignment::{AssignedTask, Peer, ServicePort, Stamp};
 use crate::state::members::ClusterMembers;
 use crate::state::task::{Attachment, Slot};
+use crate::state::tunnel::{AssignedTunnel, TunnelEnd, TunnelKey, TunnelPeer};
 
 const HERE: NodeId = NodeId::from_bits(0xA000_0000_0000_0000_0007);
 const THERE: NodeId = NodeId::from_bits(2);
@@ -51,6 +52,7 @@ fn network(id: NetworkId, name: &str, third: u8, services: Vec<NetworkService>) 
         gateway: ip(third, 3),
         internal: false,
         attachable: false,
+        encrypted: false,
         mtu: None,
         peers: vec![Peer {
             node: THERE,
@@ -119,6 +121,7 @@ fn assignment() -> Assignment {
             network: APP,
             backends: vec![ip(1, 21), ip(1, 22)],
         }],
+        tunnel: None,
         data_path_port: 4789,
         data_path_addr: Ipv4Addr::new(192, 0, 2, 1),
         hostname: "h1".to_owned(),
@@ -374,4 +377,54 @@ fn a_sticky_service_is_so_by_its_address_and_by_its_ports() {
     assignment.networks[0].services[0].sticky = true;
     let wants = wants(&assignment, &Out::default(), &Underlay::default());
     assert!(wants.balance.vips[0].sticky && wants.balance.published[0].sticky);
+}
+
+#[test]
+fn an_encrypted_network_goes_through_the_tunnels_and_a_plain_one_beside_them() {
+    let mut assignment = assignment();
+    let inside = Ipv4Addr::new(240, 83, 0, 2);
+    assignment.networks[0].encrypted = true;
+    assignment.networks[0].peers[0].vtep = inside;
+    let key = TunnelKey::try_from("ab".repeat(32)).unwrap();
+    let peer = |addr, end| TunnelPeer {
+        node: THERE,
+        addr,
+        data_path_addr: Ipv4Addr::new(192, 0, 2, 2),
+        end,
+    };
+    let end = TunnelEnd {
+        port: 2379,
+        keys: vec![key.clone()],
+    };
+    assignment.tunnel = Some(AssignedTunnel {
+        addr: Ipv4Addr::new(240, 83, 0, 1),
+        keys: Vec::new(),
+        peers: vec![
+            peer(inside, Some(end)),
+            // Has not told of its end yet.
+            peer(Ipv4Addr::new(240, 83, 0, 3), None),
+        ],
+    });
+    let wants = wants(&assignment, &Out::default(), &Underlay::default());
+
+    let [app, db] = &wants.overlay.networks[..] else {
+        panic!("not two networks");
+    };
+    assert_eq!(app.underlay.as_deref(), Some(DEVICE));
+    assert_eq!(app.local_vtep, Ipv4Addr::new(240, 83, 0, 1));
+    assert_eq!(app.remotes[0].vtep, inside);
+    assert_eq!(app.mtu, 1390);
+    assert_eq!(db.underlay, None);
+    assert_eq!(db.local_vtep, Ipv4Addr::new(192, 0, 2, 1));
+    assert_eq!(db.mtu, 1450);
+
+    let tunnel = wants.tunnel.unwrap();
+    assert_eq!((tunnel.mtu, tunnel.port), (1440, 2378));
+    let [only] = &tunnel.peers[..] else {
+        panic!("one peer is known: {:?}", tunnel.peers);
+    };
+    assert_eq!(only.address, inside);
+    assert_eq!(only.endpoint, "192.0.2.2:2379".parse().unwrap());
+    assert_eq!(only.keys[0].to_string(), key.as_str());
+    assert_eq!(made().tunnel, None, "nothing is encrypted");
 }

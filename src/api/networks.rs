@@ -61,7 +61,7 @@ pub(super) async fn create(api: &Api, asked: &Asked) -> Answer {
     if create.driver != "overlay" && create.scope != "swarm" {
         return Ok(api.engine.pass(asked).await?);
     }
-    let (spec, warning) = admit::network(create)?;
+    let spec = admit::network(create)?;
     let id = NetworkId::from_bits(api.control.fresh_id());
     api.propose(Op::CreateNetwork {
         id,
@@ -70,7 +70,7 @@ pub(super) async fn create(api: &Api, asked: &Asked) -> Answer {
     .await?;
     let created = NetworkCreated {
         id: id.to_string(),
-        warning,
+        warning: String::new(),
     };
     reply::json(StatusCode::CREATED, &created)
 }

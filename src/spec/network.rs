@@ -30,6 +30,17 @@ pub struct NetworkSpec {
     pub options: Labels,
 }
 
+impl NetworkSpec {
+    /// Docker's name for traffic between nodes being encrypted.
+    pub const ENCRYPTED: &str = "encrypted";
+
+    /// Whether traffic between nodes is encrypted: unless somebody said that it need not be.
+    pub fn is_encrypted(&self) -> bool {
+        let said = self.options.get(Self::ENCRYPTED).map(String::as_str);
+        !matches!(said, Some("false" | "0"))
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Ipam {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::members::ClusterMembers;
 use super::network::Holder;
 use super::task::{Attachment, DesiredState, Slot};
+use super::tunnel::{AssignedTunnel, TunnelPeer};
 use super::{Network, Node, Service, State, Task};
 use crate::spec::device::Device;
 use crate::spec::generic::GenericResource;
@@ -46,6 +47,9 @@ pub struct Assignment {
     /// This node's own end of the tunnels.
     pub data_path_addr: Ipv4Addr,
     pub hostname: String,
+    /// `None` where no network of this node is encrypted.
+    #[serde(default)]
+    pub tunnel: Option<AssignedTunnel>,
     /// All nodes of the cluster, among whom gossip goes round.
     #[serde(default)]
     pub members: ClusterMembers,
@@ -115,6 +119,9 @@ pub struct AssignedNetwork {
     pub internal: bool,
     pub attachable: bool,
     pub mtu: Option<u16>,
+    /// Its packets between nodes go through the encrypted tunnels, and by no other way.
+    #[serde(default)]
+    pub encrypted: bool,
     pub peers: Vec<Peer>,
     pub services: Vec<NetworkService>,
     /// Of tasks that have not ended and whose node is not down: connections to them stay, also
@@ -126,6 +133,7 @@ pub struct AssignedNetwork {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
     pub node: NodeId,
+    /// Where its end of the network's tunnels is: inside the encrypted ones, or beside them.
     pub vtep: Ipv4Addr,
     pub gateway: Ipv4Addr,
 }
@@ -217,6 +225,7 @@ impl State {
             data_path_port: cluster.data_path_port,
             data_path_addr: this.data_path_addr,
             hostname: this.description.hostname.clone(),
+            tunnel: self.assigned_tunnel(this),
             members: ClusterMembers::of(self.nodes().map(Arc::as_ref)),
         })
     }
@@ -268,11 +277,16 @@ impl State {
 
     fn assigned_network(&self, network: &Network, node: NodeId) -> Option<AssignedNetwork> {
         let gateway = network.gateway(node)?;
+        let encrypted = network.spec.is_encrypted();
         let peers = network
             .gateways()
             .filter(|(peer, _)| *peer != node)
             .filter_map(|(peer, gateway)| {
-                let vtep = self.node(peer)?.data_path_addr;
+                let at = self.node(peer)?;
+                let vtep = match encrypted {
+                    true => at.tunnel_addr,
+                    false => at.data_path_addr,
+                };
                 Some(Peer {
                     node: peer,
                     vtep,
@@ -293,9 +307,43 @@ impl State {
                 .options
                 .get("com.docker.network.driver.mtu")
                 .and_then(|mtu| mtu.parse().ok()),
+            encrypted,
             peers,
             services: self.services_on(network),
             held: self.held_on(network),
+        })
+    }
+
+    fn assigned_tunnel(&self, this: &Node) -> Option<AssignedTunnel> {
+        let encrypted = self.networks().filter(|it| it.spec.is_encrypted());
+        let shared: Vec<_> = encrypted
+            .filter(|network| network.gateway(this.id).is_some())
+            .collect();
+        if shared.is_empty() {
+            return None;
+        }
+        let peers: BTreeSet<NodeId> = shared
+            .iter()
+            .flat_map(|network| network.gateways())
+            .map(|(node, _)| node)
+            .filter(|node| *node != this.id)
+            .collect();
+        let end = this.description.tunnel.as_ref();
+        Some(AssignedTunnel {
+            addr: this.tunnel_addr,
+            keys: end.map_or_else(Vec::new, |end| end.keys.clone()),
+            peers: peers
+                .into_iter()
+                .filter_map(|peer| {
+                    let node = self.node(peer)?;
+                    Some(TunnelPeer {
+                        node: peer,
+                        addr: node.tunnel_addr,
+                        data_path_addr: node.data_path_addr,
+                        end: node.description.tunnel.clone(),
+                    })
+                })
+                .collect(),
         })
     }
 

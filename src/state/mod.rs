@@ -32,6 +32,7 @@ mod tasks;
 mod tests;
 pub mod text;
 mod touched;
+pub mod tunnel;
 pub mod usage;
 
 use std::collections::BTreeSet;

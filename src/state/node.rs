@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use super::object::Meta;
+use super::tunnel::TunnelEnd;
 use crate::spec::constraint::NodeFacts;
 use crate::spec::device::Device;
 use crate::spec::generic::GenericResource;
@@ -23,6 +24,9 @@ pub struct Node {
     pub addr: String,
     /// Where other nodes send its overlay traffic.
     pub data_path_addr: Ipv4Addr,
+    /// Its own inside the encrypted tunnels; nobody else has it.
+    #[serde(default = "nowhere")]
+    pub tunnel_addr: Ipv4Addr,
     /// Its place in the Raft group; only managers have one.
     pub member: Option<RaftMember>,
     /// When what is left on it is stopped, while it is drained; `None` waits for as long as it takes.
@@ -116,6 +120,14 @@ pub struct NodeDescription {
     pub generic_resources: Vec<GenericResource>,
     #[serde(default)]
     pub devices: Vec<Device>,
+    /// Its end of the encrypted tunnels; `None` until it has told.
+    #[serde(default)]
+    pub tunnel: Option<TunnelEnd>,
+}
+
+/// Of a node from before there were tunnels.
+const fn nowhere() -> Ipv4Addr {
+    Ipv4Addr::UNSPECIFIED
 }
 
 impl NodeDescription {

@@ -462,7 +462,7 @@ async fn bad_requests_about_everything_else_are_refused() {
         ("POST", "/networks/create".into(), json!({"Name": "n", "Driver": "overlay", "IPAM": {"Config": [{"Subnet": "10.0.0.0/25"}]}}).to_string(), 400, "overlaps network ingress"),
         ("POST", "/networks/create".into(), json!({"Name": "n", "Driver": "macvlan", "Scope": "swarm"}).to_string(), 501, "the driver macvlan"),
         ("POST", "/networks/create".into(), json!({"Name": "n", "Driver": "overlay", "EnableIPv6": true}).to_string(), 501, "IPv6"),
-        ("POST", "/networks/create".into(), json!({"Name": "n", "Driver": "overlay", "Options": {"encrypted": ""}}).to_string(), 501, "encrypted"),
+        ("POST", "/networks/create".into(), json!({"Name": "n", "Driver": "overlay", "Options": {"encrypted": "maybe"}}).to_string(), 400, "encrypted"),
         ("DELETE", "/networks/ingress".into(), String::new(), 403, "routing mesh"),
         ("GET", "/networks?filters={\"scope\":[\"moon\"]}".into(), String::new(), 400, "scope=moon"),
         ("POST", "/networks/app/connect".into(), json!({"Container": "c"}).to_string(), 501, "connecting containers"),

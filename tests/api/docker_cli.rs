@@ -429,7 +429,7 @@ async fn refusals_reach_the_user() {
                     "-d",
                     "overlay",
                     "--opt",
-                    "encrypted",
+                    "encrypted=maybe",
                     "n",
                 ],
                 "encrypted",

@@ -461,7 +461,7 @@ async fn only_replicated_services_are_rebalanced() {
 #[tokio::test]
 async fn networks_of_the_cluster_come_and_go() {
     let server = Server::manager();
-    // Unlike an engine's, its traffic is not encrypted unless somebody says that he knows.
+    // Unlike an engine's, its traffic is encrypted unless somebody says that it need not be.
     let created = server
         .post(
             "/networks/create",
@@ -470,12 +470,9 @@ async fn networks_of_the_cluster_come_and_go() {
         .await
         .expect(201)
         .json();
-    assert!(
-        created["Warning"]
-            .as_str()
-            .unwrap()
-            .contains("not encrypted")
-    );
+    assert_eq!(created["Warning"], "");
+    let got = server.get("/networks/app").await.expect(200).json();
+    assert_eq!(got["Options"]["encrypted"], "true");
     let body = json!({"Name": "plain", "Driver": "overlay", "Options": {"encrypted": "false"},
         "IPAM": {"Driver": "default", "Options": {}, "Config": [{"Subnet": "10.77.0.0/24"}]}});
     let created = server

@@ -100,6 +100,7 @@ fn want() -> Want {
         })
         .collect();
     Want {
+        tunnel: None,
         overlay: OverlayWant {
             networks: vec![NetworkWant {
                 id: "bench".to_owned(),

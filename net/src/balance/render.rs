@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::element::{Class, Set};
 use super::{Chain, Collection, Ruleset};
 use crate::overlay::{NetworkWant, OverlayWant, mac_of};
+use crate::tunnel;
 
 /// Classes that are there from the start: to move among them takes no new rule.
 const PREPARED: u32 = 16;
@@ -29,7 +30,7 @@ pub(super) fn render(
     add_self_calls(&mut ruleset);
     add_return_path(networks, &mut ruleset);
     add_tunnels(networks, &mut ruleset);
-    add_limits(host_access, &mut ruleset);
+    add_limits(networks, host_access, &mut ruleset);
     ruleset
 }
 
@@ -206,6 +207,7 @@ fn add_return_path(networks: &[NetworkWant], ruleset: &mut Ruleset) {
 /// the connection table.
 fn add_tunnels(networks: &[NetworkWant], ruleset: &mut Ruleset) {
     let mut all = Collection::new("type ipv4_addr");
+    let mut sealed = Collection::new("type ipv4_addr");
     let mut leads = Vec::new();
     for network in networks {
         let vni = network.vni;
@@ -214,6 +216,9 @@ fn add_tunnels(networks: &[NetworkWant], ruleset: &mut Ruleset) {
         for peer in &network.peers {
             vteps.insert(peer.vtep);
             all.insert(peer.vtep);
+            if network.underlay.as_deref() == Some(tunnel::DEVICE) {
+                sealed.insert(peer.vtep);
+            }
         }
         let mut rules = Vec::new();
         if let Some(device) = &network.underlay {
@@ -227,7 +232,10 @@ fn add_tunnels(networks: &[NetworkWant], ruleset: &mut Ruleset) {
         ruleset.collections.insert(set, vteps);
     }
     ruleset.collections.insert("vteps".to_owned(), all);
-    let ports: BTreeSet<u16> = networks.iter().map(|network| network.port).collect();
+    ruleset
+        .collections
+        .insert("sealed_vteps".to_owned(), sealed);
+    let ports = tunnel_ports(networks);
     let leads = leads.join(", ");
     let mut inward = vec![
         // 127.0.0.0/8 is routed on our bridges so that the host can reach its
@@ -240,9 +248,17 @@ fn add_tunnels(networks: &[NetworkWant], ruleset: &mut Ruleset) {
             format!("udp dport {port} fib daddr type local @th,96,24 vmap {{ {leads} }}")
         }),
     );
-    let outward = ports
-        .iter()
-        .map(|port| format!("ip daddr @vteps udp dport {port} notrack"));
+    // Without its device, what should be encrypted would leave by the default
+    // route.
+    let mut outward = vec![format!(
+        "ip daddr @sealed_vteps oifname != {} drop",
+        quoted(tunnel::DEVICE)
+    )];
+    outward.extend(
+        ports
+            .iter()
+            .map(|port| format!("ip daddr @vteps udp dport {port} notrack")),
+    );
     let chains = &mut ruleset.chains;
     chains.insert(
         "raw_prerouting".to_owned(),
@@ -254,10 +270,22 @@ fn add_tunnels(networks: &[NetworkWant], ruleset: &mut Ruleset) {
     );
 }
 
+fn tunnel_ports(networks: &[NetworkWant]) -> BTreeSet<u16> {
+    networks.iter().map(|network| network.port).collect()
+}
+
 /// What is refused: services without backends, and most of the host to
 /// containers. Anything that was balanced has left for a container by now.
-fn add_limits(host_access: bool, ruleset: &mut Ruleset) {
+/// Tunnels are for what hosts put into them: a container's own packets to a
+/// tunnel's end would be taken for its host's.
+fn add_limits(networks: &[NetworkWant], host_access: bool, ruleset: &mut Ruleset) {
+    let device = quoted(tunnel::DEVICE);
+    let ports = tunnel_ports(networks);
+    let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
+    let ports = ports.join(", ");
+    let to_tunnel = format!("iifname {device} goto from_tunnel");
     let input = [
+        to_tunnel.as_str(),
         "ct state established,related accept",
         "meta l4proto . th dport @held ip daddr != @gateways ip daddr != @vip_addresses goto refuse",
         "meta l4proto != icmp ip daddr @vip_addresses goto refuse",
@@ -276,10 +304,26 @@ fn add_limits(host_access: bool, ruleset: &mut Ruleset) {
         from_container.push("ip daddr != @gateways ip daddr != @vip_addresses accept");
     }
     from_container.push("reject with icmp type admin-prohibited");
-    let forward = [
+    let from_tunnel = [
+        &format!("udp dport {{ {ports} }} accept"),
+        "icmp type echo-request accept",
+        "drop",
+    ];
+    let into_tunnels = [
+        format!("iifname {device} drop"),
+        format!("oifname {device} drop"),
+        format!("ip daddr @vteps udp dport {{ {ports} }} drop"),
+    ];
+    let mut forward = vec![
         "iifname @internal oifname != @internal drop",
         "oifname @internal iifname != @internal drop",
     ];
+    let mut from_tunnel = from_tunnel.to_vec();
+    if ports.is_empty() {
+        from_tunnel.remove(0);
+    } else {
+        forward.extend(into_tunnels.iter().map(String::as_str));
+    }
     let hooked = |hook, rules: &[&str]| Chain::hooked(hook, rules.iter().map(ToString::to_string));
     let plain = |rules: &[&str]| Chain::plain(rules.iter().map(ToString::to_string));
     let named = [
@@ -290,6 +334,7 @@ fn add_limits(host_access: bool, ruleset: &mut Ruleset) {
         ),
         ("refuse", plain(&refuse)),
         ("from_container", plain(&from_container)),
+        ("from_tunnel", plain(&from_tunnel)),
     ];
     for (name, chain) in named {
         ruleset.chains.insert(name.to_owned(), chain);

@@ -1,11 +1,9 @@
 //! What stands between the data path and what was wanted of it.
 
-use std::error::Error as _;
-
 use thiserror::Error;
 
 use crate::balance::{FirewallError, HoldProblem, NftError, Protocol};
-use crate::dataplane::RemoteError;
+use crate::dataplane::{RemoteError, in_words};
 use crate::dns::ListenProblem;
 use crate::overlay::OverlayProblem;
 
@@ -34,13 +32,6 @@ pub enum Problem {
 impl Problem {
     /// The problem with its causes, in one line.
     pub fn explain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        text
+        in_words(self)
     }
 }

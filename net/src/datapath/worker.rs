@@ -109,6 +109,7 @@ impl Worker {
                     tokio::time::sleep(EVENTS_SETTLE).await;
                     self.events.settle();
                     self.overlay.doubt();
+                    self.services.doubt_tunnel();
                     self.again().await;
                 }
                 _ = compare.tick() => {
@@ -127,6 +128,9 @@ impl Worker {
     /// Makes the kernel follow `want`.
     async fn apply(&mut self, want: Want) -> (Vec<Problem>, Change) {
         let mut problems = Vec::new();
+        if want.tunnel.is_some() {
+            self.tunnel(&want, &mut problems).await;
+        }
         let plan = self.build(&want.overlay, &mut problems).await;
         let ready = in_place(&want.overlay, plan.as_ref());
         if let Err(error) = self.firewall.put(&ready).await {
@@ -137,6 +141,9 @@ impl Worker {
         if let Some(plan) = plan {
             let shrunk = self.overlay.shrink(&want.overlay, &plan).await;
             problems.extend(shrunk.into_iter().map(Problem::from));
+        }
+        if want.tunnel.is_none() {
+            self.tunnel(&want, &mut problems).await;
         }
         let before = self.want.replace(want);
         self.tell(&problems);
@@ -233,6 +240,12 @@ impl Worker {
             }
         }
         self.balanced_udp = served;
+    }
+
+    async fn tunnel(&mut self, want: &Want, problems: &mut Vec<Problem>) {
+        if let Err(error) = self.services.tunnel(want.tunnel.as_ref()).await {
+            problems.push(error.into());
+        }
     }
 
     async fn name(&mut self, want: &Want, problems: &mut Vec<Problem>) {

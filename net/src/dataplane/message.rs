@@ -11,11 +11,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::balance::{HoldProblem, Protocol};
 use crate::dns::{ListenProblem, Table};
+use crate::tunnel::TunnelWant;
 
 /// What this program's data plane does, as a number: raised with each change
 /// of it that is worth replacing a running one, and with each change of the
 /// messages. A process of another generation is replaced.
-pub(super) const GENERATION: u32 = 1;
+pub(super) const GENERATION: u32 = 2;
 /// Of one message, in bytes: the names of a large cluster.
 const LARGEST: u32 = 64 << 20;
 
@@ -32,6 +33,8 @@ pub(super) enum Ask {
         upstreams: Vec<SocketAddr>,
         table: Table,
     },
+    /// Carry encrypted networks; `None`: none.
+    Tunnel(Option<Box<TunnelWant>>),
     /// A successor asks for the sockets. They go on being served here too.
     HandOver,
     /// A successor serves all of it: serve nothing new, end when what runs
@@ -53,6 +56,10 @@ pub(super) enum Answer {
     },
     Named {
         problems: Vec<ListenProblem>,
+    },
+    /// What stands in the way of the tunnel, if anything does.
+    Tunneled {
+        problem: Option<String>,
     },
     Done,
     /// The question could not be done.

@@ -6,12 +6,14 @@ use std::os::fd::OwnedFd;
 
 use crate::balance::{HeldSocket, HoldProblem, Holds, Protocol};
 use crate::dns::{DnsError, DnsServer, ListenProblem, Table};
+use crate::tunnel::{Tunnel, TunnelError, TunnelWant};
 
-/// Names and ports. Dropping it closes its sockets.
+/// Names, ports and the encrypting tunnel. Dropping it closes its sockets.
 #[derive(Debug, Default)]
 pub struct Plane {
     holds: Holds,
     names: Option<Names>,
+    tunnel: Option<Tunnel>,
 }
 
 #[derive(Debug)]
@@ -60,6 +62,27 @@ impl Plane {
         Ok(problems)
     }
 
+    /// Makes the tunnel `want`. Sessions with peers that stay go on, unless the
+    /// tunnel has to be made anew.
+    pub(super) async fn tunnel(&mut self, want: Option<&TunnelWant>) -> Result<(), TunnelError> {
+        let Some(want) = want else {
+            self.tunnel = None;
+            return Ok(());
+        };
+        if let Some(tunnel) = &mut self.tunnel
+            && tunnel.can_become(want)
+        {
+            match tunnel.change(want).await {
+                Ok(()) => return Ok(()),
+                Err(error) => tracing::warn!(%error, "the tunnel is made anew"),
+            }
+        }
+        // Its device and its port are needed by the next one.
+        self.tunnel = None;
+        self.tunnel = Some(Tunnel::start(want).await?);
+        Ok(())
+    }
+
     /// Copies of the held sockets, for a successor.
     pub(super) fn share(&self) -> Vec<(HeldSocket, OwnedFd)> {
         self.holds.share()
@@ -79,6 +102,7 @@ impl Plane {
 
     /// Serves nothing new. Returns when nobody is served any more.
     pub(super) async fn retire(&mut self) {
+        self.tunnel = None;
         self.close_names().await;
         self.holds.release(&BTreeSet::new());
         self.holds.idle().await;

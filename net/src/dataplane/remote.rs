@@ -19,6 +19,7 @@ use super::message::{Answer, Ask, GENERATION, receive, send};
 use super::server::{others_in, socket_in};
 use crate::balance::{HoldProblem, Protocol};
 use crate::dns::{ListenProblem, Table};
+use crate::tunnel::TunnelWant;
 
 /// What the process may take for one answer. One that takes longer is hung,
 /// and replaced.
@@ -51,6 +52,9 @@ pub enum RemoteError {
     Silent(#[source] io::Error),
     #[error("the process for names and published ports says: {0}")]
     Refused(String),
+    /// Nothing of encrypted networks leaves or enters this host.
+    #[error("encrypted networks are cut off: {0}")]
+    Tunnel(String),
 }
 
 /// The process of the data plane, there or not. It runs while it has anything
@@ -64,17 +68,20 @@ pub struct Remote {
     wanted: Wanted,
     /// The table that it answers from, if it has problems with none.
     named: Option<Table>,
+    /// Whether its tunnel is as wanted.
+    tunneled: bool,
 }
 
 #[derive(Debug, Default)]
 struct Wanted {
     ports: BTreeSet<(Protocol, u16)>,
     table: Table,
+    tunnel: Option<TunnelWant>,
 }
 
 impl Wanted {
     fn is_nothing(&self) -> bool {
-        self.ports.is_empty() && self.table == Table::default()
+        self.ports.is_empty() && self.table == Table::default() && self.tunnel.is_none()
     }
 }
 
@@ -87,6 +94,7 @@ impl Remote {
             stream: None,
             wanted: Wanted::default(),
             named: None,
+            tunneled: false,
         }
     }
 
@@ -143,6 +151,33 @@ impl Remote {
         }
     }
 
+    pub(super) async fn tunnel(&mut self, want: Option<&TunnelWant>) -> Result<(), RemoteError> {
+        if self.wanted.tunnel.as_ref() != want {
+            self.wanted.tunnel = want.cloned();
+            self.tunneled = false;
+        }
+        if self.wanted.is_nothing() {
+            return self.end().await;
+        }
+        if self.stream.is_some() && self.tunneled {
+            return Ok(());
+        }
+        match self.ask(self.tunneling()).await? {
+            Answer::Tunneled { problem: None } => {
+                self.tunneled = true;
+                Ok(())
+            }
+            Answer::Tunneled {
+                problem: Some(problem),
+            } => Err(RemoteError::Tunnel(problem)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    pub(super) fn doubt_tunnel(&mut self) {
+        self.tunneled = false;
+    }
+
     /// Finds out whether the process is there; if not, starts it and tells it
     /// everything.
     pub(super) async fn reconcile(&mut self) -> Result<(), RemoteError> {
@@ -150,6 +185,7 @@ impl Remote {
             return Ok(());
         }
         self.named = None;
+        self.tunneled = false;
         self.ask(Ask::Hello).await.map(drop)
     }
 
@@ -173,6 +209,10 @@ impl Remote {
             upstreams: self.upstreams.clone(),
             table: self.wanted.table.clone(),
         }
+    }
+
+    fn tunneling(&self) -> Ask {
+        Ask::Tunnel(self.wanted.tunnel.clone().map(Box::new))
     }
 
     /// Asks; a process that has died is started again and asked once more.
@@ -205,14 +245,23 @@ impl Remote {
             Ok(stream) => stream,
             Err(_) => self.start(&path).await?,
         };
-        let everything = [Ask::Hold(self.wanted.ports.clone()), self.naming()];
+        let others = others_in(&self.launch.folder, GENERATION);
+        for other in &others {
+            // There is one device and one port for tunnels.
+            tell(other, &Ask::Tunnel(None)).await;
+        }
+        let everything = [
+            Ask::Hold(self.wanted.ports.clone()),
+            self.tunneling(),
+            self.naming(),
+        ];
         for ask in everything {
             let told = talk(&mut stream, &ask).await;
             accept(told.map_err(RemoteError::Silent)?)?;
         }
         // Whoever served before has a successor now.
-        for other in others_in(&self.launch.folder, GENERATION) {
-            retire(&other).await;
+        for other in &others {
+            tell(other, &Ask::Retire).await;
         }
         Ok(stream)
     }
@@ -248,6 +297,7 @@ impl Remote {
     /// One that does not answer holds what its successor needs.
     fn give_up(&mut self) {
         self.named = None;
+        self.tunneled = false;
         let Some(stream) = self.stream.take() else {
             return;
         };
@@ -262,6 +312,7 @@ impl Remote {
 
     async fn end(&mut self) -> Result<(), RemoteError> {
         self.named = None;
+        self.tunneled = false;
         let stream = match self.stream.take() {
             Some(stream) => Ok(stream),
             // A former daemon's.
@@ -293,13 +344,14 @@ async fn greet(path: &Path) -> io::Result<UnixStream> {
     }
 }
 
-async fn retire(path: &Path) {
+/// To a process of another generation.
+async fn tell(path: &Path, ask: &Ask) {
     let told = async {
         let mut stream = UnixStream::connect(path).await?;
-        talk(&mut stream, &Ask::Retire).await
+        talk(&mut stream, ask).await
     };
     if let Err(error) = told.await {
-        tracing::debug!(%error, socket = %path.display(), "nobody to retire");
+        tracing::debug!(%error, socket = %path.display(), "nobody to tell");
         // A dead process's: nothing else uses the folder.
         let _ = std::fs::remove_file(path);
     }

@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::message::{Answer, Ask, GENERATION, receive, send};
-use super::{Plane, handover};
+use super::{Plane, handover, in_words};
 use crate::balance::HeldSocket;
 
 /// Connections of daemons and successors at one time.
@@ -193,6 +193,12 @@ impl Server {
                 match self.plane.lock().await.name(&upstreams, &table) {
                     Ok(problems) => Answer::Named { problems },
                     Err(error) => Answer::Failed(error.to_string()),
+                }
+            }
+            Ask::Tunnel(want) => {
+                let tunneled = self.plane.lock().await.tunnel(want.as_deref()).await;
+                Answer::Tunneled {
+                    problem: tunneled.err().map(|error| in_words(&error)),
                 }
             }
             Ask::Retire => {

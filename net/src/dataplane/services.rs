@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use super::{Plane, Remote, RemoteError};
+use super::{Plane, Remote, RemoteError, in_words};
 use crate::balance::{HoldProblem, Protocol};
 use crate::dns::{ListenProblem, Table};
+use crate::tunnel::TunnelWant;
 
-/// Where names and ports are served.
+/// Where names, ports and the tunnel are served.
 #[derive(Debug)]
 pub(crate) enum Services {
     Here {
@@ -53,6 +54,24 @@ impl Services {
                 .name(upstreams, table)
                 .map_err(|error| RemoteError::Refused(error.to_string())),
             Self::There(remote) => remote.name(table).await,
+        }
+    }
+
+    /// Makes the encrypting tunnel `want`.
+    pub(crate) async fn tunnel(&mut self, want: Option<&TunnelWant>) -> Result<(), RemoteError> {
+        match self {
+            Self::Here { plane, .. } => plane
+                .tunnel(want)
+                .await
+                .map_err(|error| RemoteError::Tunnel(in_words(&error))),
+            Self::There(remote) => remote.tunnel(want).await,
+        }
+    }
+
+    /// Makes the next [`tunnel`](Self::tunnel) look whether it is there still.
+    pub(crate) fn doubt_tunnel(&mut self) {
+        if let Self::There(remote) = self {
+            remote.doubt_tunnel();
         }
     }
 

@@ -26,5 +26,6 @@ pub use diff::{Plan, Step, diff, tunnel_name};
 pub use have::{BridgeHave, Have, TunnelHave};
 pub use kernel::NetlinkError;
 pub use shell::{Overlay, OverlayProblem};
+pub(crate) use sysctl::quiet;
 pub use want::{NetworkWant, OverlayWant, PeerWant, RemoteWant};
 pub(crate) use watch::LinkEvents;

@@ -52,7 +52,7 @@ pub(super) fn release_bridge(bridge: &str) {
 }
 
 /// Keeps a device from speaking IPv6 by itself. Absent where IPv6 is.
-pub(super) fn quiet(device: &str) {
+pub(crate) fn quiet(device: &str) {
     let path = PathBuf::from(format!("/proc/sys/net/ipv6/conf/{device}/disable_ipv6"));
     if path.exists()
         && let Err(error) = ensure(&path, "1")

@@ -81,6 +81,11 @@ impl Lab {
         lab
     }
 
+    /// The namespace of the switch, where everything between hosts passes.
+    pub(crate) fn switch(&self) -> String {
+        format!("{}-sw", self.prefix)
+    }
+
     /// The namespace of the outside client at 192.168.77.99.
     pub(crate) fn outside(&self) -> String {
         format!("{}-x", self.prefix)

@@ -14,4 +14,6 @@ mod names;
 #[cfg(test)]
 mod overlay;
 #[cfg(test)]
+mod tunnel;
+#[cfg(test)]
 mod wants;

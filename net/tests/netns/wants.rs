@@ -1,18 +1,22 @@
 //! Wants for the hosts of a lab, from one description that all hosts share.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use net::balance::{BalanceWant, Protocol, PublishedWant, VipWant};
 use net::datapath::Want;
 use net::dns::{DnsNetwork, Table};
 use net::overlay::{NetworkWant, OverlayWant, PeerWant, RemoteWant, Subnet};
+use net::tunnel::{DEVICE, PrivateKey, RANGE, TunnelPeer, TunnelWant};
+
+pub(crate) const TUNNEL_PORT: u16 = 2378;
 
 /// One overlay: `10.0.NUMBER.0/24`, gateways at the host's position plus one.
 #[derive(Clone)]
 pub(crate) struct Overlay {
     pub(crate) number: u8,
     pub(crate) internal: bool,
+    pub(crate) encrypted: bool,
     /// Containers' last byte and host.
     pub(crate) containers: Vec<(u8, usize)>,
     pub(crate) vips: Vec<u8>,
@@ -24,6 +28,7 @@ impl Overlay {
         Self {
             number,
             internal: false,
+            encrypted: false,
             containers: containers.to_vec(),
             vips: vec![100],
             names: Vec::new(),
@@ -38,6 +43,21 @@ impl Overlay {
         format!("dpbr{}", self.number)
     }
 
+    /// Where a host's end of the overlay's tunnels is.
+    fn vtep(&self, host: usize) -> Ipv4Addr {
+        match self.encrypted {
+            true => inner(host),
+            false => outer(host),
+        }
+    }
+
+    fn underlay(&self) -> &'static str {
+        match self.encrypted {
+            true => DEVICE,
+            false => "eth0",
+        }
+    }
+
     fn gateway(&self, host: usize) -> Ipv4Addr {
         self.ip(1 + u8::try_from(host).unwrap())
     }
@@ -50,14 +70,14 @@ impl Overlay {
             bridge: self.bridge(),
             vni: 4096 + u32::from(self.number),
             port: 4789,
-            local_vtep: vtep(host),
-            underlay: Some("eth0".to_owned()),
-            mtu: 1450,
+            local_vtep: self.vtep(host),
+            underlay: Some(self.underlay().to_owned()),
+            mtu: if self.encrypted { 1390 } else { 1450 },
             subnet: Subnet::new(self.ip(0), 24).unwrap(),
             gateway: self.gateway(host),
             peers: peers
                 .map(|peer| PeerWant {
-                    vtep: vtep(peer),
+                    vtep: self.vtep(peer),
                     gateway: self.gateway(peer),
                 })
                 .collect(),
@@ -65,7 +85,7 @@ impl Overlay {
                 .containers
                 .iter()
                 .filter(remote)
-                .map(|(last, at)| RemoteWant::new(self.ip(*last), vtep(*at)))
+                .map(|(last, at)| RemoteWant::new(self.ip(*last), self.vtep(*at)))
                 .collect(),
             vips: self.vips.iter().map(|last| self.ip(*last)).collect(),
             internal: self.internal,
@@ -96,6 +116,10 @@ impl Overlay {
 /// A want for `host` of `hosts`, without services.
 pub(crate) fn want(overlays: &[Overlay], host: usize, hosts: usize) -> Want {
     Want {
+        tunnel: overlays
+            .iter()
+            .any(|it| it.encrypted)
+            .then(|| tunnel(host, hosts)),
         overlay: OverlayWant {
             networks: overlays.iter().map(|it| it.want(host, hosts)).collect(),
         },
@@ -127,6 +151,34 @@ pub(crate) fn published(protocol: Protocol, port: u16, backends: &[Ipv4Addr]) ->
     }
 }
 
-fn vtep(host: usize) -> Ipv4Addr {
+/// The encrypting tunnel of `host`, with all of `hosts`.
+pub(crate) fn tunnel(host: usize, hosts: usize) -> TunnelWant {
+    let peers = (0..hosts).filter(|peer| *peer != host);
+    TunnelWant {
+        address: inner(host),
+        prefix: RANGE.1,
+        mtu: 1440,
+        port: TUNNEL_PORT,
+        keys: vec![key(host)],
+        peers: peers
+            .map(|peer| TunnelPeer {
+                address: inner(peer),
+                endpoint: SocketAddrV4::new(outer(peer), TUNNEL_PORT),
+                keys: vec![key(peer).public()],
+            })
+            .collect(),
+    }
+}
+
+pub(crate) fn key(host: usize) -> PrivateKey {
+    format!("{:064x}", host + 1).parse().unwrap()
+}
+
+fn outer(host: usize) -> Ipv4Addr {
     Ipv4Addr::new(192, 168, 77, 1 + u8::try_from(host).unwrap())
+}
+
+fn inner(host: usize) -> Ipv4Addr {
+    let [a, b, c, _] = RANGE.0.octets();
+    Ipv4Addr::new(a, b, c, 1 + u8::try_from(host).unwrap())
 }

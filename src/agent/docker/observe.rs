@@ -119,6 +119,7 @@ pub(super) fn description(info: SystemInfo) -> NodeDescription {
     let generic = info.generic_resources.unwrap_or_default();
     NodeDescription {
         generic_resources: generic.into_iter().filter_map(resource).collect(),
+        tunnel: None,
         devices: Vec::new(),
         hostname: String::new(),
         architecture: info.architecture.unwrap_or_default(),

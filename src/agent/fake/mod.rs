@@ -266,6 +266,7 @@ impl Runtime for FakeRuntime {
             engine_labels: BTreeMap::new(),
             plugins: vec![("Network".to_owned(), "bridge".to_owned())],
             generic_resources: Vec::new(),
+            tunnel: None,
             devices: Vec::new(),
         })
     }

@@ -7,19 +7,13 @@ use crate::spec::network::{Ipam, IpamConfig};
 use crate::spec::nullable::is_default;
 use crate::spec::validate::validate_network;
 
-/// Docker's name for overlay traffic being encrypted.
-const ENCRYPTED: &str = "encrypted";
-
-/// A network of the cluster, and a warning about what it is not.
-pub(in crate::api) fn network(create: NetworkCreate) -> Result<(NetworkSpec, String), ApiError> {
+/// A network of the cluster.
+pub(in crate::api) fn network(create: NetworkCreate) -> Result<NetworkSpec, ApiError> {
     refuse_unbuilt_network(&create)?;
     let mut options = create.options;
-    let said_plain = match options.get(ENCRYPTED).map(String::as_str) {
-        None => false,
-        Some("false" | "0") => true,
-        Some(_) => return Err(ApiError::not_built("encrypted overlay networks")),
-    };
-    options.insert(ENCRYPTED.to_owned(), "false".to_owned());
+    // Listings say it of every network.
+    let said = options.entry(NetworkSpec::ENCRYPTED.to_owned());
+    said.or_insert_with(|| "true".to_owned());
     let ipam = create.ipam.unwrap_or_default();
     let spec = NetworkSpec {
         name: create.name,
@@ -45,15 +39,7 @@ pub(in crate::api) fn network(create: NetworkCreate) -> Result<(NetworkSpec, Str
     if !problems.is_empty() {
         return Err(ApiError::invalid("network", problems));
     }
-    let warning = if said_plain {
-        String::new()
-    } else {
-        format!(
-            "traffic of network {} is not encrypted between nodes; say so with --opt encrypted=false",
-            spec.name
-        )
-    };
-    Ok((spec, warning))
+    Ok(spec)
 }
 
 fn refuse_unbuilt_network(create: &NetworkCreate) -> Result<(), ApiError> {

@@ -16,6 +16,7 @@ use crate::spec::network::Subnet;
 const ENGINE_DEADLINE: Duration = Duration::from_secs(10);
 const DEFAULT_PORT: u16 = 2377;
 const DEFAULT_DATA_PATH_PORT: u16 = 4789;
+const TUNNEL_PORT: u16 = 2378;
 
 /// Everything the checks look at. Ports are left out when a daemon runs, for it holds them.
 pub(super) async fn facts(
@@ -31,6 +32,7 @@ pub(super) async fn facts(
         ports.push(listen_port(&expected.listen_addr));
         if real {
             ports.push(data_path_port(expected.data_path_port));
+            ports.push(tunnel_port());
         }
     }
     Facts {
@@ -162,6 +164,14 @@ fn listen_port(listen_addr: &str) -> Port {
         number: port,
         purpose: "all control traffic",
         refused: bind(host, port),
+    }
+}
+
+fn tunnel_port() -> Port {
+    Port {
+        number: TUNNEL_PORT,
+        purpose: "encrypted networks",
+        refused: bind(Ipv4Addr::UNSPECIFIED, TUNNEL_PORT),
     }
 }
 

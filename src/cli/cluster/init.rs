@@ -217,7 +217,8 @@ fn welcome(node: &str, joining: &Joining, swarm: &Swarm) -> String {
          To add a manager to this swarm, run \"swarmr join-token manager\" and follow the \
          instructions.\n\n\
          Ports to open between the nodes: {port}/udp (all control traffic), \
-         {data_path_port}/udp (overlay networks),\nand what your services publish.\n",
+         2378/udp (encrypted networks),\n\
+         {data_path_port}/udp (plain networks) and what your services publish.\n",
         joining.instructions()
     )
 }

@@ -24,6 +24,16 @@ pub fn validate_network(spec: &NetworkSpec) -> Vec<Problem> {
             "choose another name",
         );
     }
+    if let Some(said) = spec.options.get(NetworkSpec::ENCRYPTED)
+        && !matches!(said.as_str(), "" | "true" | "1" | "false" | "0")
+    {
+        found.add(
+            "Options.encrypted",
+            format!("{said:?}"),
+            "a network is encrypted between nodes or, with \"false\", plain",
+            "leave --opt encrypted away, or give --opt encrypted=false",
+        );
+    }
     if !matches!(spec.ipam.driver.as_str(), "" | "default") {
         found.add(
             "IPAM.Driver",

@@ -1,6 +1,7 @@
 //! Nodes: joining, leaving, and what is seen of them.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::{Applied, check_version, not_found};
@@ -11,7 +12,7 @@ use crate::state::node::{NodeState, NodeStatus, RaftMember};
 use crate::state::object::Meta;
 use crate::state::rejected::{Kind, Rejected};
 use crate::state::task::{DesiredState, TaskState};
-use crate::state::{Node, Service, State};
+use crate::state::{Node, Service, State, tunnel};
 
 impl State {
     pub(super) fn add_node(&mut self, index: u64, at: Timestamp, add: AddNode) -> Applied {
@@ -37,6 +38,7 @@ impl State {
             },
             addr: add.addr,
             data_path_addr: add.data_path_addr,
+            tunnel_addr: self.free_tunnel_addr(),
             member: None,
             drain_deadline: None,
             availability_since: at,
@@ -44,6 +46,13 @@ impl State {
         self.nodes.insert(add.id, Arc::new(node));
         self.nodes_changed(index, &[(add.id, None)]);
         Ok(Reply::Written { version: index })
+    }
+
+    /// Where all are taken, which is more nodes than a cluster has, encrypted networks do not reach
+    /// the node.
+    fn free_tunnel_addr(&self) -> Ipv4Addr {
+        let taken: Vec<_> = self.nodes.values().map(|node| node.tunnel_addr).collect();
+        tunnel::next_address(&taken).unwrap_or(Ipv4Addr::UNSPECIFIED)
     }
 
     pub(super) fn update_node(

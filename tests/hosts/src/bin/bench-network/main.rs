@@ -2,6 +2,7 @@
 //! same host. Progress goes to standard error.
 
 mod names;
+mod overlay;
 mod report;
 
 use std::path::PathBuf;
@@ -18,20 +19,23 @@ struct Options {
     parts: Vec<Part>,
     /// `net`'s example of that name.
     resolver: PathBuf,
+    swarmr: PathBuf,
 }
 
 /// A part of the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Names,
+    Overlay,
 }
 
 impl Part {
-    const ALL: [Self; 1] = [Self::Names];
+    const ALL: [Self; 2] = [Self::Names, Self::Overlay];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Names => "names",
+            Self::Overlay => "overlay",
         }
     }
 }
@@ -53,6 +57,7 @@ fn run(options: &Options) -> Result<()> {
     for part in &options.parts {
         match part {
             Part::Names => names::measure(&options.resolver, options.rounds, &mut report),
+            Part::Overlay => overlay::measure(&options.swarmr, options.rounds, &mut report),
         }
         .with_context(|| format!("measure {}", part.name()))?;
     }
@@ -67,6 +72,7 @@ fn options() -> Result<Option<Options>> {
         rounds: 3,
         parts: Part::ALL.to_vec(),
         resolver: PathBuf::new(),
+        swarmr: PathBuf::new(),
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -78,13 +84,14 @@ fn options() -> Result<Option<Options>> {
         match word.as_str() {
             "--help" => {
                 println!(
-                    "usage: bench-network [--json] [--rounds N] [--only PART] --resolver FILE"
+                    "usage: bench-network [--json] [--rounds N] [--only PART] --resolver FILE --swarmr FILE"
                 );
                 println!("parts: {}", Part::ALL.map(Part::name).join(", "));
                 return Ok(None);
             }
             "--json" => options.json = true,
             "--rounds" => options.rounds = value()?.parse().context("--rounds takes a number")?,
+            "--swarmr" => options.swarmr = value()?.into(),
             "--resolver" => options.resolver = value()?.into(),
             "--only" => {
                 let name = value()?;
