@@ -5,6 +5,7 @@
 //! built before the balancer uses it and taken down after. Every 30 s, and when
 //! network devices come or go, it compares and repairs.
 
+mod drift;
 mod problem;
 mod worker;
 
@@ -21,6 +22,7 @@ use crate::dns::Table;
 use crate::overlay::{NetlinkError, OverlayWant};
 use crate::tunnel::TunnelWant;
 
+pub use drift::{Comparison, Drift, Mended, Part};
 pub use problem::Problem;
 use worker::{Request, Worker};
 
@@ -106,6 +108,12 @@ impl DataPath {
     /// engine was restarted.
     pub async fn reconcile(&self) -> Result<Vec<Problem>, Closed> {
         self.ask(Request::Reconcile).await
+    }
+
+    /// Looks how the kernel and the data plane's process compare with what was
+    /// applied last. Nothing of it is mended, except for the kernel's switches.
+    pub async fn compare(&self) -> Result<Comparison, Closed> {
+        self.ask(Request::Compare).await
     }
 
     /// What stands in the way now, in words: changes with each comparison too.

@@ -50,6 +50,23 @@ impl Firewall {
         Ok(())
     }
 
+    /// What is not in the chain as it should be, in words.
+    pub(crate) async fn compare(
+        &self,
+        overlay: &OverlayWant,
+    ) -> Result<Vec<String>, FirewallError> {
+        let Some(listing) = list().await? else {
+            return Ok(Vec::new());
+        };
+        let have: Vec<String> = listing.lines().filter_map(own_rule).collect();
+        Ok(differences(&have, &rules(overlay)))
+    }
+
+    /// Whether the chain held what it should when it was last seen.
+    pub(crate) fn is_known(&self) -> bool {
+        self.known.is_some()
+    }
+
     /// Makes the next `put` look first: engines write their chains anew when
     /// they start.
     pub fn doubt(&mut self) {
@@ -81,6 +98,18 @@ fn rules(overlay: &OverlayWant) -> Vec<String> {
         rules.push(format!("-i {bridge} -m conntrack --ctstate DNAT {end}"));
     }
     rules
+}
+
+fn differences(have: &[String], want: &[String]) -> Vec<String> {
+    let lacking = want.iter().filter(|rule| !have.contains(rule));
+    let lacking = lacking.map(|rule| format!("put back into {CHAIN}: {rule}"));
+    let strange = have.iter().filter(|rule| !want.contains(rule));
+    let strange = strange.map(|rule| format!("take out of {CHAIN}: {rule}"));
+    let mut found: Vec<String> = lacking.chain(strange).collect();
+    if found.is_empty() && have != want {
+        found.push(format!("put the rules of {CHAIN} in order"));
+    }
+    found
 }
 
 fn own_rule(line: &str) -> Option<String> {
@@ -161,6 +190,21 @@ mod tests {
                 format!("-o b -m conntrack --ctstate DNAT {end}"),
                 format!("-i b -m conntrack --ctstate DNAT {end}"),
             ]
+        );
+    }
+
+    #[test]
+    fn differences_are_told_rule_by_rule() {
+        let rules = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let compare = |have: &[&str], want: &[&str]| differences(&rules(have), &rules(want));
+        assert!(compare(&["a", "b"], &["a", "b"]).is_empty());
+        assert_eq!(
+            compare(&["a", "c"], &["a", "b"]),
+            ["put back into DOCKER-USER: b", "take out of DOCKER-USER: c"]
+        );
+        assert_eq!(
+            compare(&["b", "a"], &["a", "b"]),
+            ["put the rules of DOCKER-USER in order"]
         );
     }
 

@@ -51,9 +51,9 @@ impl Listing {
         listing
     }
 
-    /// Whether as many chains, sets and rules are there as in `frame`, and all
-    /// of `elements`.
-    pub(super) fn is_like(&self, frame: &Ruleset, elements: &[Element]) -> bool {
+    /// Where it has not as many chains, sets and rules as `frame`, or not just
+    /// `elements`: what to do about it, in words.
+    pub(super) fn differences(&self, frame: &Ruleset, elements: &[Element]) -> Vec<String> {
         let rules: usize = frame.chains.values().map(|chain| chain.rules.len()).sum();
         let blocks = frame.chains.len() + frame.collections.len();
         let mut wanted: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -66,15 +66,33 @@ impl Listing {
             let set = element.set().to_string();
             wanted.entry(set).or_default().insert(text);
         }
-        let none = BTreeSet::new();
-        let sets = frame.collections.iter().all(|(name, collection)| {
-            let have = self.elements.get(name).unwrap_or(&none);
-            match collection.elements.len() {
-                0 => have == wanted.get(name).unwrap_or(&none),
-                count => have.len() == count,
+        let mut found = Vec::new();
+        for (kind, have, want) in [
+            ("chains, sets and maps", self.blocks, blocks),
+            ("rules", self.rules, rules),
+        ] {
+            if have != want {
+                found.push(format!("restore the {kind}: {have} instead of {want}"));
             }
-        });
-        self.rules == rules && self.blocks == blocks && sets
+        }
+        let none = BTreeSet::new();
+        for (name, collection) in &frame.collections {
+            let have = self.elements.get(name).unwrap_or(&none);
+            let want = wanted.get(name).unwrap_or(&none);
+            let (lacking, strange) = match collection.elements.len() {
+                0 => (want.difference(have).count(), have.difference(want).count()),
+                count => (
+                    count.saturating_sub(have.len()),
+                    have.len().saturating_sub(count),
+                ),
+            };
+            if (lacking, strange) != (0, 0) {
+                found.push(format!(
+                    "restore {name}: {lacking} elements are missing, {strange} are not ours"
+                ));
+            }
+        }
+        found
     }
 }
 
@@ -119,14 +137,20 @@ mod tests {
     #[test]
     fn a_listing_with_a_rule_or_an_element_less_is_not_like_it() {
         let listing = Listing::read(PRINTED);
-        assert!(listing.is_like(&frame(), &elements(&[100, 101])));
-        assert!(!listing.is_like(&frame(), &elements(&[100])));
-        assert!(!listing.is_like(&frame(), &elements(&[100, 102])));
+        let differences = |lasts: &[u8]| listing.differences(&frame(), &elements(lasts));
+        assert_eq!(differences(&[100, 101]), [""; 0]);
+        let missing = |set: &str, lacking: u8, strange: u8| {
+            format!("restore {set}: {lacking} elements are missing, {strange} are not ours")
+        };
+        let set = elements(&[100])[0].set().to_string();
+        assert_eq!(differences(&[100]), [missing(&set, 0, 1)]);
+        assert_eq!(differences(&[100, 102]), [missing(&set, 1, 1)]);
         let shorter = Listing::read(&PRINTED.replace("\t\tdrop\n", ""));
-        assert!(!shorter.is_like(&frame(), &elements(&[100, 101])));
+        let found = shorter.differences(&frame(), &elements(&[100, 101]));
+        assert!(found[0].starts_with("restore the rules: "), "{found:?}");
         assert_ne!(shorter.chains, listing.chains);
         let nothing = Listing::read("table ip swarmr {\n}\n");
-        assert!(!nothing.is_like(&frame(), &elements(&[])));
+        assert!(!nothing.differences(&frame(), &elements(&[])).is_empty());
     }
 
     #[test]

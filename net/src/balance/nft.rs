@@ -155,33 +155,43 @@ impl Nft {
         })
     }
 
-    /// Looks whether the kernel still holds what was put there, and puts it
-    /// there again if not. Returns whether it had to.
-    pub async fn repair(&mut self) -> Result<bool, NftError> {
+    /// Where the kernel does not hold what was put there: what to do about it,
+    /// in words.
+    pub async fn compare(&mut self) -> Vec<String> {
         let Some(put) = &mut self.put else {
-            return Ok(false);
+            return Vec::new();
         };
         let now = self.edits.generation().await.ok();
         if now.is_some() && put.generation == now {
-            return Ok(false);
+            return Vec::new();
         }
-        let listing = list().await.ok().map(|text| Listing::read(&text));
-        let elements = put.places.elements();
-        let whole = listing.as_ref().is_some_and(|listing| {
-            let same = put.seen.as_ref().is_none_or(|seen| *seen == listing.chains);
-            same && listing.is_like(&put.frame, &elements)
-        });
-        if whole {
-            put.seen = listing.map(|listing| listing.chains);
+        let Ok(text) = list().await else {
+            return vec![format!("write the table {TABLE} anew: it is gone")];
+        };
+        let listing = Listing::read(&text);
+        let mut found = listing.differences(&put.frame, &put.places.elements());
+        let is_other = |seen: &String| *seen != listing.chains;
+        if found.is_empty() && put.seen.as_ref().is_some_and(is_other) {
+            found.push("restore the rules: they read otherwise than when they were put".to_owned());
+        }
+        if found.is_empty() {
+            put.seen = Some(listing.chains);
             put.generation = now;
-            return Ok(false);
         }
-        tracing::warn!("the packet filter rules were changed by someone else; restoring them");
+        found
+    }
+
+    /// Puts what was put there again if the kernel no longer holds it.
+    pub async fn repair(&mut self) -> Result<(), NftError> {
+        let is_whole = self.compare().await.is_empty();
+        let Some(put) = self.put.as_mut().filter(|_| !is_whole) else {
+            return Ok(());
+        };
         run(&replacement(&put.frame, &put.places)).await?;
         put.seen = None;
         put.generation = None;
         self.look().await;
-        Ok(true)
+        Ok(())
     }
 
     /// Takes note of how the kernel prints the rules that were put there: for
@@ -196,7 +206,7 @@ impl Nft {
         let elements = put.places.elements();
         let whole = listing
             .as_ref()
-            .is_some_and(|listing| listing.is_like(&put.frame, &elements));
+            .is_some_and(|listing| listing.differences(&put.frame, &elements).is_empty());
         put.generation = before.filter(|_| whole);
         // If it is not whole, the next comparison will see to it.
         put.seen = Some(listing.map(|listing| listing.chains).unwrap_or_default());

@@ -7,10 +7,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use super::{Problem, StartError, Want};
+use super::drift::Memory;
+use super::{Comparison, Drift, Part, Problem, StartError, Want};
 use crate::balance::{BalanceWant, Balanced, Firewall, Flows, Nft, Outcome, Protocol};
 use crate::dataplane::Services;
 use crate::overlay::{LinkEvents, Overlay, OverlayWant, Plan, Subnet};
+use crate::tunnel;
 
 /// Between two comparisons with the kernel.
 const COMPARE_EVERY: Duration = Duration::from_secs(30);
@@ -29,6 +31,7 @@ pub(super) enum Request {
     Apply(Box<Want>, oneshot::Sender<Vec<Problem>>),
     Settle(oneshot::Sender<()>),
     Reconcile(oneshot::Sender<Vec<Problem>>),
+    Compare(oneshot::Sender<Comparison>),
     Close(oneshot::Sender<()>),
     Remove(oneshot::Sender<Vec<Problem>>),
 }
@@ -54,6 +57,8 @@ pub(super) struct Worker {
     balanced_udp: BTreeSet<u16>,
     /// What was wrong last time, in words.
     problems: watch::Sender<Vec<String>>,
+    /// What was put there and did not stay.
+    memory: Memory,
 }
 
 impl Worker {
@@ -70,6 +75,7 @@ impl Worker {
             want: None,
             balanced_udp: BTreeSet::new(),
             problems,
+            memory: Memory::default(),
         })
     }
 
@@ -94,6 +100,11 @@ impl Worker {
                     Some(Request::Reconcile(answer)) => {
                         let _ = answer.send(self.reconcile().await);
                     }
+                    Some(Request::Compare(answer)) => {
+                        let found = self.compare().await;
+                        let mended = self.memory.all();
+                        let _ = answer.send(Comparison { found, mended });
+                    }
                     Some(Request::Remove(answer)) => {
                         let _ = answer.send(self.remove().await);
                         return;
@@ -108,8 +119,8 @@ impl Worker {
                 () = self.events.changed() => {
                     tokio::time::sleep(EVENTS_SETTLE).await;
                     self.events.settle();
-                    self.overlay.doubt();
                     self.services.doubt_tunnel();
+                    self.note_overlay().await;
                     self.again().await;
                 }
                 _ = compare.tick() => {
@@ -257,7 +268,8 @@ impl Worker {
 
     /// Compares everything with the kernel and repairs.
     async fn reconcile(&mut self) -> Vec<Problem> {
-        self.overlay.doubt();
+        self.note_overlay().await;
+        self.note_rest().await;
         self.firewall.doubt();
         let repaired = self.nft.repair().await;
         let there = self.services.reconcile().await;
@@ -265,6 +277,67 @@ impl Worker {
         problems.extend(repaired.err().map(Problem::from));
         problems.extend(there.err().map(Problem::from));
         problems
+    }
+
+    /// Where things differ from the last want.
+    async fn compare(&mut self) -> Vec<Drift> {
+        self.overlay.doubt();
+        let mut found = self.compare_overlay().await;
+        found.extend(self.compare_rest().await);
+        found
+    }
+
+    async fn compare_overlay(&mut self) -> Vec<Drift> {
+        let Some(want) = &self.want else {
+            return Vec::new();
+        };
+        let found = self.overlay.compare(&want.overlay).await;
+        let mut found: Vec<_> = drifts(Part::Overlay, found).collect();
+        if want.tunnel.is_some() && !self.overlay.knows_device(tunnel::DEVICE) {
+            let what = format!("make the device {}", tunnel::DEVICE);
+            found.push(Drift::new(Part::Tunnel, what));
+        }
+        found
+    }
+
+    /// All but the overlays.
+    async fn compare_rest(&mut self) -> Vec<Drift> {
+        let Some(want) = &self.want else {
+            return Vec::new();
+        };
+        let rules = self.nft.compare().await;
+        let mut found: Vec<_> = drifts(Part::Rules, rules).collect();
+        // The rules of a network whose bridge is missing are no more wanted
+        // than there.
+        let ready = self.overlay.made(&want.overlay);
+        match self.firewall.compare(&ready).await {
+            Ok(firewall) => found.extend(drifts(Part::Firewall, firewall)),
+            Err(error) => tracing::warn!(%error, "not compared"),
+        }
+        if !self.services.are_there().await {
+            let what = "start the process for names and published ports";
+            found.push(Drift::new(Part::DataPlane, what));
+        }
+        found
+    }
+
+    /// Takes note of what of the overlays is not as it was left. Steps that
+    /// were never done are none of it.
+    async fn note_overlay(&mut self) {
+        let want = self.want.as_ref();
+        let done = want.is_some_and(|want| self.overlay.has_done(&want.overlay));
+        self.overlay.doubt();
+        if done {
+            let found = self.compare_overlay().await;
+            self.memory.add(found);
+        }
+    }
+
+    async fn note_rest(&mut self) {
+        let known = self.firewall.is_known();
+        let mut found = self.compare_rest().await;
+        found.retain(|drift| known || drift.part != Part::Firewall);
+        self.memory.add(found);
     }
 
     /// Makes the kernel follow `want`, and ends what that leaves behind.
@@ -348,6 +421,10 @@ async fn end_removed(before: Option<&Want>, want: &Want) {
     if let Err(error) = Flows::Of(removed).forget().await {
         tracing::warn!(%error, "connections of removed networks linger");
     }
+}
+
+fn drifts(part: Part, found: Vec<String>) -> impl Iterator<Item = Drift> {
+    found.into_iter().map(move |what| Drift::new(part, what))
 }
 
 async fn look(nft: &mut Nft) {

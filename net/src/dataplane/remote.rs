@@ -189,6 +189,26 @@ impl Remote {
         self.ask(Ask::Hello).await.map(drop)
     }
 
+    /// Whether the process answers, or none is needed.
+    pub(super) async fn is_there(&mut self) -> bool {
+        if self.wanted.is_nothing() {
+            return true;
+        }
+        let Some(stream) = &mut self.stream else {
+            return false;
+        };
+        match talk(stream, &Ask::Hello).await {
+            Ok(_) => true,
+            Err(error) => {
+                // What comes late would be taken for the next answer.
+                if error.kind() == io::ErrorKind::TimedOut {
+                    self.give_up();
+                }
+                false
+            }
+        }
+    }
+
     /// Returns when the process has died; never while there is none.
     pub(super) async fn gone(&self) {
         let Some(stream) = &self.stream else {

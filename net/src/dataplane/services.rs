@@ -83,6 +83,14 @@ impl Services {
         }
     }
 
+    /// Whether the process answers, if one is needed.
+    pub(crate) async fn are_there(&mut self) -> bool {
+        match self {
+            Self::Here { .. } => true,
+            Self::There(remote) => remote.is_there().await,
+        }
+    }
+
     /// Returns when the process has died.
     pub(crate) async fn gone(&self) {
         match self {
