@@ -104,6 +104,11 @@ impl Keeper {
                 Ok(()) = self.engine.changed() => {}
                 () = self.signals.missing.notified() => carriers.ask_again(),
                 () = self.signals.released.notified() => carriers.released(),
+                () = self.signals.doubted.notified() => {
+                    carriers.ask_again();
+                    carriers.tidy();
+                    tables.reconcile = tables.wants.is_some();
+                }
                 () = carriers.progress(assignment.as_deref()) => {}
                 () = at(next_try) => {}
             }

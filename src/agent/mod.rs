@@ -22,6 +22,7 @@ mod core;
 pub mod devices;
 mod docker;
 mod engine;
+mod examine;
 pub mod fake;
 mod hearsay;
 mod inventory;

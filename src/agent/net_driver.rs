@@ -7,7 +7,9 @@ use swarmr_net::datapath::{DataPath, Problem};
 use swarmr_net::dataplane::RemoteError;
 use swarmr_net::overlay::OverlayProblem;
 
-use super::network::{Concern, NetworkDriver, NetworkError, NetworkProblem, NetworkWants};
+use super::network::{
+    Comparison, Concern, NetworkDriver, NetworkError, NetworkProblem, NetworkWants,
+};
 
 /// The data path in this process.
 #[derive(Debug, Clone)]
@@ -34,6 +36,10 @@ impl NetworkDriver for NetDriver {
     async fn reconcile(&self) -> Result<Vec<NetworkProblem>, NetworkError> {
         let problems = self.path.reconcile().await.map_err(explain)?;
         sort(&problems)
+    }
+
+    async fn compare(&self) -> Result<Comparison, NetworkError> {
+        self.path.compare().await.map_err(explain)
     }
 }
 

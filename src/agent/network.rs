@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
+pub use swarmr_net::datapath::Comparison;
 /// Overlays, balancing and names of this node: everything that should be. What is not named is
 /// removed.
 pub use swarmr_net::datapath::Want as NetworkWants;
@@ -21,6 +22,9 @@ pub trait NetworkDriver: Send + Sync + fmt::Debug {
 
     /// Compares with the kernel at once and repairs: for after the engine was restarted.
     async fn reconcile(&self) -> Result<Vec<NetworkProblem>, NetworkError>;
+
+    /// Compares with the kernel and leaves it as it is.
+    async fn compare(&self) -> Result<Comparison, NetworkError>;
 }
 
 /// What a problem is a problem of.
@@ -97,6 +101,13 @@ impl NetworkDriver for FakeNetworkDriver {
         match self.state().fails {
             true => Err(NetworkError("told to fail".to_owned())),
             false => Ok(Vec::new()),
+        }
+    }
+
+    async fn compare(&self) -> Result<Comparison, NetworkError> {
+        match self.state().fails {
+            true => Err(NetworkError("told to fail".to_owned())),
+            false => Ok(Comparison::default()),
         }
     }
 }

@@ -17,6 +17,8 @@ pub(super) struct Signals {
     pub(super) missing: Notify,
     /// A container is gone: a network may have become free.
     pub(super) released: Notify,
+    /// Somebody wants to be sure: make everything again that is not there.
+    pub(super) doubted: Notify,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -12,6 +12,7 @@ use super::board::Board;
 use super::bounded::{Bounded, Deadlines};
 use super::core::Core;
 use super::engine::{EngineNews, EngineState, Watcher};
+use super::examine::Examiner;
 use super::hearsay::Hearsay;
 use super::inventory::Inventory;
 use super::keeper::Keeper;
@@ -24,6 +25,7 @@ use super::tunnel_keys::{KeyKeeper, TunnelKeys};
 use super::wants::Underlay;
 use super::worker::Shared;
 use crate::clock::{Clock, SystemClock};
+use crate::message::examination::Examination;
 use crate::spec::{ClusterId, NodeId, TaskId, Timestamp};
 use crate::state::assignment::{Assignment, Stamp};
 use crate::state::command::TaskReport;
@@ -87,6 +89,7 @@ pub struct Agent {
     board: Arc<Board>,
     hearsay: watch::Sender<Arc<Hearsay>>,
     outputs: Outputs,
+    examiner: Examiner,
     work: Group,
     /// Stops last: it writes what the others have left.
     store: Group,
@@ -157,7 +160,7 @@ impl Agent {
             heard,
             (store, keys),
         );
-        let outputs = parts.outputs();
+        let (outputs, examiner) = (parts.outputs(), parts.examiner(&assignment));
         parts.spawn(&work);
         Ok(Self {
             node: config.node,
@@ -166,6 +169,7 @@ impl Agent {
             board,
             hearsay,
             outputs,
+            examiner,
             work,
             store: storing,
         })
@@ -251,6 +255,12 @@ impl Agent {
     /// Everything about this node's networks that is not as wanted, in words.
     pub fn troubles(&self) -> watch::Receiver<Vec<String>> {
         self.outputs.troubles.clone()
+    }
+
+    /// Compares this node's networks with what is wanted of it, and mends them if it is to: takes
+    /// 10 s at most then, beside what the engine takes to answer.
+    pub async fn examine(&self, mend: bool) -> Examination {
+        self.examiner.examine(mend).await
     }
 
     /// What this node says of itself. Only the host name until the engine has answered once.
@@ -375,6 +385,16 @@ impl Parts {
             engine: self.watcher.state.subscribe(),
             machine: self.watcher.machine.subscribe(),
             troubles: self.keeper.troubles.subscribe(),
+        }
+    }
+
+    fn examiner(&self, assignment: &watch::Sender<Option<Arc<Assignment>>>) -> Examiner {
+        Examiner {
+            cluster: self.keeper.cluster,
+            runtime: self.keeper.runtime.clone(),
+            driver: self.keeper.driver.clone(),
+            assignment: assignment.subscribe(),
+            signals: self.keeper.signals.clone(),
         }
     }
 

@@ -271,4 +271,4 @@ fn callers(assignment: &Assignment) -> BTreeMap<Ipv4Addr, Vec<String>> {
 
 #[cfg(test)]
 #[path = "wants_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -70,7 +70,7 @@ fn network(id: NetworkId, name: &str, third: u8, services: Vec<NetworkService>) 
 
 /// `web` behind a VIP with tasks 1 (here), 2 (there) and 3 (here, not serving) on `app`; `db`
 /// without one, with task 4 (here) on `db`. Task 1 is on both networks.
-fn assignment() -> Assignment {
+pub(in crate::agent) fn assignment() -> Assignment {
     let mut web = service("web", Some(ip(1, 100)));
     web.aliases = vec!["www".to_owned()];
     web.endpoints = vec![

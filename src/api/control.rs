@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::wire::doctor::Examination;
 use super::wire::planning::{Explanation, Rehearsal};
 use crate::spec::network::Subnet;
 use crate::spec::{Availability, ClusterId, ClusterSpec, NodeId, Role, ServiceId, Timestamp};
@@ -58,6 +59,10 @@ pub trait Control: Send + Sync + std::fmt::Debug + 'static {
         op: Op,
         service: (ServiceId, &str),
     ) -> Result<Rehearsal, Rejected>;
+
+    /// How a node's networks compare with what is wanted of them, after mending if it is to; else why
+    /// that is not known.
+    async fn examine(&self, node: NodeId, addr: &str, mend: bool) -> Result<Examination, String>;
 
     /// Leadership and membership as this manager sees them now; works without a quorum.
     fn consensus(&self) -> Consensus;

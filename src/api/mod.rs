@@ -9,6 +9,7 @@ mod changes;
 pub mod client;
 mod configs;
 pub mod control;
+mod doctor;
 mod engine;
 mod error;
 mod events;

@@ -62,6 +62,7 @@ pub(super) enum Route {
     SecretOne(String),
 
     Status,
+    NetworkDoctor,
     ServiceExplain(String),
     /// `None` for a service that there is not yet.
     ServicePlan(Option<String>),
@@ -90,6 +91,7 @@ pub(super) fn route(method: &Method, path: &str) -> Route {
         (method, ["configs", rest @ ..]) => configs(method, rest),
         (method, ["secrets", rest @ ..]) => secrets(method, rest),
         ("GET", ["swarmr", "v1", "status"]) => Route::Status,
+        ("POST", ["swarmr", "v1", "network", "doctor"]) => Route::NetworkDoctor,
         ("GET", ["swarmr", "v1", "services", name, "explain"]) => {
             Route::ServiceExplain((*name).to_owned())
         }

@@ -29,8 +29,8 @@ use super::events::EventHub;
 use super::query::{ApiVersion, Query, split_version};
 use super::route::{Route, route};
 use super::{
-    Answer, Body, configs, events, info, logs, networks, nodes, reply, services, status, steer,
-    swarm, tasks,
+    Answer, Body, configs, doctor, events, info, logs, networks, nodes, reply, services, status,
+    steer, swarm, tasks,
 };
 use crate::spec::{NodeId, Role};
 use crate::state::{Op, Reply, State};
@@ -341,6 +341,7 @@ async fn dispatch(api: &Api, request: Request<Incoming>) -> Answer {
         Route::SecretOne(name) => configs::no_secret(api, &name).await,
         Route::ServiceExplain(name) => services::explain(api, &name).await,
         Route::ServicePlan(name) => services::plan(api, &asked, name.as_deref()).await,
+        Route::NetworkDoctor => doctor::examine(api, &asked).await,
         Route::Status => reply::ok(&status::now(api).await),
         Route::Engine | Route::Unknown => Err(ApiError::page_not_found()),
     }

@@ -8,6 +8,7 @@ mod check;
 mod cluster;
 mod config;
 mod context;
+mod doctor;
 mod failure;
 mod launch;
 mod network;

@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::context::{Context, ListArgs, filters};
+use super::doctor::{self, DoctorArgs};
 use super::failure::{Exit, Failure};
 use super::output::data::Data;
 use super::output::format::{self, Columns};
@@ -43,6 +44,8 @@ pub(crate) enum NetworkCommand {
     Rm(RemoveArgs),
     /// Remove all networks that nothing uses
     Prune(PruneArgs),
+    /// Compare networks with what is wanted on every node, and mend them
+    Doctor(DoctorArgs),
 }
 
 #[derive(Debug, Args)]
@@ -149,6 +152,7 @@ pub(crate) async fn run(context: &Context, command: NetworkCommand) -> Result<()
         NetworkCommand::Inspect(args) => inspect(context, args).await,
         NetworkCommand::Rm(args) => remove(context, args).await,
         NetworkCommand::Prune(args) => prune(context, args).await,
+        NetworkCommand::Doctor(args) => doctor::run(context, args).await,
     }
 }
 

@@ -12,12 +12,17 @@ use crate::api::control::{
     Unavailable,
 };
 use crate::api::wire::planning::{Explanation, Rehearsal};
-use crate::manager::Manager;
+use crate::manager::{Manager, peers};
+use crate::message::control::{Answer, Ask};
+use crate::message::examination::Examination;
 use crate::spec::{NodeId, Role, ServiceId, Timestamp};
 use crate::state::{Op, Rejected, Reply, Service, State};
 
 /// A voter that the leader has not heard of for this long is shown as unreachable.
 const UNREACHABLE_AFTER: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// For another node to look at all that it has, and to mend it.
+const EXAMINE_WITHIN: std::time::Duration = std::time::Duration::from_secs(60);
 
 impl Daemon {
     fn manager(&self) -> Result<Arc<Manager>, Unavailable> {
@@ -118,6 +123,21 @@ impl Control for Daemon {
         service: (ServiceId, &str),
     ) -> Result<Rehearsal, Rejected> {
         planning::rehearse(state, op, service, self.now())
+    }
+
+    async fn examine(&self, node: NodeId, addr: &str, mend: bool) -> Result<Examination, String> {
+        let here = self.node.borrow().clone();
+        let here = here.ok_or_else(|| Unavailable::NotInCluster.to_string())?;
+        if node == here.id {
+            return Ok(here.agent.examine(mend).await);
+        }
+        let question = Ask::Examine { mend };
+        match peers::ask(&here.pool, node, addr, &question, EXAMINE_WITHIN).await {
+            Ok(Answer::Examined(examination)) => Ok(*examination),
+            Ok(Answer::Refused(why)) => Err(why),
+            Ok(other) => Err(format!("an answer that was not asked for: {other:?}")),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     fn consensus(&self) -> Consensus {

@@ -348,6 +348,9 @@ impl Node {
         };
         match (self.manager(), question) {
             (_, Ask::Ping) => Answer::Done,
+            (_, Ask::Examine { mend }) if role == Role::Manager => {
+                Answer::Examined(Box::new(self.agent.examine(mend).await))
+            }
             // What runs here is about to stop and to forget its log: it must not be added again.
             (Some(_), Ask::PrepareMember { .. }) if self.role() == Role::Worker => {
                 Answer::Refused("this node is just ceasing to be a manager".to_owned())

@@ -17,7 +17,7 @@ pub(super) async fn answer(store: &Store, from: NodeId, role: Role, question: As
         Ask::Renew { csr_pem } => renew(store, from, &csr_pem).await,
         Ask::Leave { force } => leave(store, from, force).await,
         Ask::IsMember { raft_id } => is_member(store, raft_id).await,
-        Ask::PrepareMember { .. } => {
+        Ask::PrepareMember { .. } | Ask::Examine { .. } => {
             Answer::Refused("this manager is in the Raft group already".to_owned())
         }
     }

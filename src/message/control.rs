@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::examination::Examination;
 use crate::spec::NodeId;
 use crate::state::{Op, Reply};
 
@@ -19,6 +20,8 @@ pub enum Ask {
     IsMember { raft_id: u64 },
     /// From a manager that shuts down or leaves: take me out of the voters (or the cluster).
     Leave { force: bool },
+    /// From a manager to any node: how do your networks compare with what is wanted? Mend them, too.
+    Examine { mend: bool },
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -34,6 +37,7 @@ pub enum Answer {
         raft_id: u64,
     },
     Member(bool),
+    Examined(Box<Examination>),
     Renewed {
         chain_pem: String,
         roots_pem: String,

@@ -10,6 +10,7 @@
 //! | `swarmr/raft/1`     | managers               | Raft, in the bytes of the `raft` crate           |
 
 pub mod control;
+pub mod examination;
 pub mod join;
 pub mod session;
 

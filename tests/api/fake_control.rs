@@ -9,6 +9,7 @@ use swarmr::api::Control;
 use swarmr::api::control::{
     Consensus, InitRequest, JoinRequest, LifecycleError, ProposeError, Standing, Unavailable,
 };
+use swarmr::api::wire::doctor::Examination;
 use swarmr::api::wire::planning::{Explanation, Rehearsal};
 use swarmr::daemon::planning;
 use swarmr::spec::service::Labels;
@@ -285,6 +286,15 @@ fn description(hostname: &str) -> NodeDescription {
 
 #[async_trait]
 impl Control for FakeControl {
+    async fn examine(
+        &self,
+        _node: NodeId,
+        _addr: &str,
+        _mend: bool,
+    ) -> Result<Examination, String> {
+        Ok(Examination::default())
+    }
+
     fn standing(&self) -> Standing {
         lock(&self.standing).clone()
     }

@@ -2,6 +2,7 @@
 //! answered, driven by the unmodified docker CLI.
 
 mod dataplane;
+mod doctor;
 mod draining;
 mod leaks;
 mod losses;

@@ -8,6 +8,7 @@ pub mod attachment;
 pub mod certificate;
 pub mod cluster;
 pub mod config;
+pub mod doctor;
 pub mod error;
 pub mod event;
 pub mod info;
