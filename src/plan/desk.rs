@@ -236,6 +236,12 @@ impl<'a> Desk<'a> {
             .is_some_and(|node| self.state.node(node).is_none_or(|node| node.is_down()))
     }
 
+    /// Since when a task's node is what it is.
+    pub(super) fn node_since(&self, task: &Task) -> Timestamp {
+        let node = task.node.and_then(|node| self.state.node(node));
+        node.map(|node| node.status.since).unwrap_or_default()
+    }
+
     /// Whether a task's node is being drained, so that it is to move in its turn.
     pub(super) fn is_leaving(&self, task: &Task) -> bool {
         task.node

@@ -3,7 +3,7 @@
 
 use super::depends;
 use super::desk::Desk;
-use crate::spec::{Nanos, TaskId, Timestamp};
+use crate::spec::{Nanos, Timestamp};
 use crate::state::Task;
 use crate::state::task::{CrashLoop, DesiredState, Waiting};
 
@@ -50,9 +50,13 @@ fn closed(desk: &Desk<'_>, task: &Task) -> Option<(Waiting, Option<Timestamp>)> 
     if let Some(start) = task.gate.not_before.filter(|start| *start > desk.now) {
         return Some((restart_delay(desk, task, start), Some(start)));
     }
-    let until = task.meta.created_at + PATIENCE;
-    if let Some(predecessor) = predecessor(desk, task).filter(|_| until > desk.now) {
-        return Some((Waiting::Predecessor(predecessor), Some(until)));
+    if let Some(predecessor) = predecessor(desk, task) {
+        // A node that is back could not be told to stop it before.
+        let since = task.meta.created_at.max(desk.node_since(predecessor));
+        let until = since + PATIENCE;
+        if until > desk.now {
+            return Some((Waiting::Predecessor(predecessor.id), Some(until)));
+        }
     }
     let unmet = Some(task)
         .filter(|task| task.gate.dependencies)
@@ -86,10 +90,10 @@ fn restart_delay(desk: &Desk<'_>, task: &Task, until: Timestamp) -> Waiting {
 
 /// The oldest task of the slot that is still to stop. Not only the direct predecessor: that may
 /// itself have waited for another.
-fn predecessor(desk: &Desk<'_>, task: &Task) -> Option<TaskId> {
+fn predecessor<'a>(desk: &'a Desk<'_>, task: &Task) -> Option<&'a Task> {
     task.gate.after?;
     desk.in_slot(task.slot)
         .take_while(|other| other.id != task.id)
         .find(|other| !other.is_wanted() && !other.has_ended() && !desk.is_lost(other))
-        .map(|other| other.id)
+        .map(AsRef::as_ref)
 }

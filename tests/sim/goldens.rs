@@ -99,6 +99,7 @@ goldens! {
     the_last_slot_is_watched_for_the_monitor_time: "delay_over_monitor",
     all_slots_go_at_once_without_a_limit: "all_at_once",
     tasks_of_a_dead_node_are_replaced_at_once: "node_down",
+    a_node_that_is_back_late_stops_the_former_task_first: "node_back_late",
     a_drained_nodes_tasks_move: "drain",
     a_drain_keeps_parallelism_and_delay: "drain_order",
     a_drain_starts_first_where_the_service_does: "drain_start_first",
