@@ -29,6 +29,7 @@ mod status;
 mod steer;
 mod swarm;
 mod tasks;
+mod warnings;
 pub mod wire;
 
 pub use control::Control;

@@ -8,9 +8,9 @@ use tokio::time::timeout;
 
 use super::control::{Consensus, Standing, StatusNode, StatusProblem, StatusReport};
 use super::server::Api;
+use super::warnings;
 use super::wire::service;
-use crate::spec::extension::Connections;
-use crate::spec::{Availability, Mode, NodeId, Role, Timestamp};
+use crate::spec::{Mode, NodeId, Role, Timestamp};
 use crate::state::job::Outcome;
 use crate::state::node::NodeState;
 use crate::state::service::{Hold, Rollout};
@@ -77,8 +77,7 @@ pub fn status_report(
     for service in state.services() {
         describe_service(state, service, &mut report);
     }
-    warn(state, consensus, &mut report);
-    warn_of_full_networks(state, &mut report);
+    warnings::add(state, consensus, &mut report);
     report
 }
 
@@ -235,7 +234,6 @@ fn missing_workers(state: &State, now: Timestamp, report: &mut StatusReport) {
 }
 
 fn describe_service(state: &State, service: &Service, report: &mut StatusReport) {
-    warn_of_weights(state, service, report);
     if let Some(job) = &service.job {
         describe_job(state, service, job, report);
         return stuck_tasks(state, service, report);
@@ -393,54 +391,6 @@ fn stuck(task: &Task) -> Option<String> {
     }
 }
 
-fn warn(state: &State, consensus: &Consensus, report: &mut StatusReport) {
-    if consensus.voters.len() == 2 {
-        report
-            .warnings
-            .push("two managers tolerate the loss of none: add a third, or demote one".to_owned());
-    }
-    let idle = state
-        .nodes()
-        .filter(|node| node.spec.availability != Availability::Active)
-        .count();
-    if idle > 0 && idle == state.nodes().count() {
-        report
-            .warnings
-            .push("no node takes tasks: all are paused or drained".to_owned());
-    }
-}
-
-fn warn_of_full_networks(state: &State, report: &mut StatusReport) {
-    let full = state.networks().filter(|network| network.is_nearly_full());
-    report.warnings.extend(full.map(|network| {
-        format!(
-            "network {} has {} of {} addresses left in {}: move services to another network, or to \
-             one with a larger --subnet",
-            network.name(),
-            network.free(),
-            network.usable(),
-            network.subnet
-        )
-    }));
-}
-
-fn warn_of_weights(state: &State, service: &Service, report: &mut StatusReport) {
-    let Some(connections) = service.spec.connections() else {
-        return;
-    };
-    for node in state.nodes() {
-        if let Some(said) = connections.no_weight(&node.spec.labels) {
-            report.warnings.push(format!(
-                "service {} gives node {} the weight 1: its label {}={said} is no number from 1 to {}",
-                service.name(),
-                name(node),
-                connections.weight_label,
-                Connections::HEAVIEST
-            ));
-        }
-    }
-}
-
 fn since(node: &Node, now: Timestamp) -> String {
     if !node.is_down() {
         return String::new();
@@ -455,7 +405,7 @@ fn since(node: &Node, now: Timestamp) -> String {
     format!(" since {} ({age})", node.status.since)
 }
 
-fn name(node: &Node) -> &str {
+pub(super) fn name(node: &Node) -> &str {
     if node.spec.name.is_empty() {
         &node.description.hostname
     } else {
