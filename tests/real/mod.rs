@@ -4,6 +4,7 @@
 mod dataplane;
 mod doctor;
 mod draining;
+mod encryption;
 mod leaks;
 mod losses;
 mod network;
