@@ -57,6 +57,8 @@ pub(super) struct Worker {
     balanced_udp: BTreeSet<u16>,
     /// What was wrong last time, in words.
     problems: watch::Sender<Vec<String>>,
+    /// All of the overlays was done when they were applied last.
+    whole: bool,
     /// What was put there and did not stay.
     memory: Memory,
 }
@@ -75,6 +77,7 @@ impl Worker {
             want: None,
             balanced_udp: BTreeSet::new(),
             problems,
+            whole: false,
             memory: Memory::default(),
         })
     }
@@ -153,6 +156,7 @@ impl Worker {
             let shrunk = self.overlay.shrink(&want.overlay, &plan).await;
             problems.extend(shrunk.into_iter().map(Problem::from));
         }
+        self.whole = self.overlay.has_done(&want.overlay);
         if want.tunnel.is_none() {
             self.tunnel(&want, &mut problems).await;
         }
@@ -324,10 +328,8 @@ impl Worker {
     /// Takes note of what of the overlays is not as it was left. Steps that
     /// were never done are none of it.
     async fn note_overlay(&mut self) {
-        let want = self.want.as_ref();
-        let done = want.is_some_and(|want| self.overlay.has_done(&want.overlay));
         self.overlay.doubt();
-        if done {
+        if self.whole {
             let found = self.compare_overlay().await;
             self.memory.add(found);
         }
