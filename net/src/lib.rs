@@ -15,4 +15,7 @@ pub mod overlay;
 pub mod quic;
 pub mod tunnel;
 
+mod causes;
 mod command;
+
+pub use causes::in_words;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use swarmr_net::datapath::{self, Part};
 use tokio::sync::watch;
@@ -14,8 +14,9 @@ use super::network::NetworkDriver;
 use super::order::engine_name;
 use super::progress::Signals;
 use super::runtime::{ContainerView, EngineNetwork, Phase, Runtime, RuntimeError};
+use crate::clock::timestamp;
 use crate::message::examination::{Drift, Examination, Mended};
-use crate::spec::{ClusterId, NetworkId, TaskId, Timestamp};
+use crate::spec::{ClusterId, NetworkId, TaskId};
 use crate::state::assignment::{Assignment, Want};
 
 /// How long mending may take before what is left is told.
@@ -24,7 +25,6 @@ const MEND_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// What an examination works with.
-#[derive(Clone)]
 pub(super) struct Examiner {
     pub(super) cluster: ClusterId,
     pub(super) runtime: Arc<dyn Runtime>,
@@ -50,32 +50,33 @@ struct Look {
 impl Examiner {
     /// Looks, and has mended what it finds if it is to.
     pub(super) async fn examine(&self, mend: bool) -> Examination {
-        let Look {
-            drift: found,
-            mended,
-            problems,
-        } = self.look().await;
-        let remaining = match mend && can_be_mended(&found) {
-            true => self.mend().await,
-            false => found.clone(),
+        let first = self.look().await;
+        let last = match mend && can_be_mended(&first.drift) {
+            true => Some(self.mend().await),
+            false => None,
+        };
+        let (remaining, problems) = match last {
+            Some(last) => (last.drift, last.problems),
+            None => (first.drift.clone(), first.problems),
         };
         Examination {
-            found,
+            found: first.drift,
             remaining,
-            mended,
+            mended: first.mended,
             problems,
         }
     }
 
-    /// Has everything made again that is not as wanted; returns what is left.
-    async fn mend(&self) -> Vec<Drift> {
+    /// Has everything made again that is not as wanted; returns how it is then.
+    async fn mend(&self) -> Look {
         let end = Instant::now() + MEND_WITHIN;
         self.signals.doubted.notify_one();
         loop {
             tokio::time::sleep(LOOK_AGAIN).await;
-            let left = self.look().await.drift;
-            if !can_be_mended(&left) || Instant::now() >= end {
-                return left;
+            let look = self.look().await;
+            let is_sure = look.problems.is_empty();
+            if is_sure && !can_be_mended(&look.drift) || Instant::now() >= end {
+                return look;
             }
         }
     }
@@ -86,6 +87,7 @@ impl Examiner {
             Ok(comparison) => {
                 look.drift = comparison.found.into_iter().map(drift).collect();
                 look.mended = comparison.mended.into_iter().map(mended).collect();
+                look.problems = comparison.problems;
             }
             Err(error) => look.problems.push(error.to_string()),
         }
@@ -140,11 +142,6 @@ fn mended(mended: datapath::Mended) -> Mended {
     }
 }
 
-fn timestamp(at: SystemTime) -> Timestamp {
-    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
-}
-
 /// Engine networks that are missing, and those that are left over.
 fn of_networks(assignment: &Assignment, found: &[EngineNetwork]) -> Vec<Drift> {
     let part = Part::EngineNetwork.to_string();
@@ -176,8 +173,8 @@ fn of_containers(assignment: &Assignment, found: &[(TaskId, ContainerView)]) -> 
             continue;
         };
         for attachment in &assigned.attachments {
-            let network = assignment.networks.iter();
-            let Some(network) = network.clone().find(|it| it.id == attachment.network) else {
+            let mut networks = assignment.networks.iter();
+            let Some(network) = networks.find(|it| it.id == attachment.network) else {
                 continue;
             };
             let name = engine_name(&network.name, network.id, network.internal);

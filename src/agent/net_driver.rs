@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use swarmr_net::datapath::{DataPath, Problem};
 use swarmr_net::dataplane::RemoteError;
+use swarmr_net::in_words;
 use swarmr_net::overlay::OverlayProblem;
 
 use super::network::{
@@ -67,12 +68,5 @@ fn sort(problems: &[Problem]) -> Result<Vec<NetworkProblem>, NetworkError> {
 }
 
 fn explain(error: impl std::error::Error) -> NetworkError {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    NetworkError(text)
+    NetworkError(in_words(&error))
 }

@@ -2,11 +2,11 @@
 
 use std::net::SocketAddrV4;
 
-use swarmr_net::tunnel::{PublicKey, RANGE, TunnelPeer as NetPeer, TunnelWant};
+use swarmr_net::tunnel::{PublicKey, TunnelPeer as NetPeer, TunnelWant};
 
 use super::wants::Underlay;
 use crate::state::assignment::Assignment;
-use crate::state::tunnel::{TunnelKey, TunnelPeer};
+use crate::state::tunnel::{TunnelKey, TunnelPeer, range};
 
 /// What encryption adds to a packet, in bytes: an IPv4 and a UDP header, and WireGuard's own.
 pub(super) const OVERHEAD: u32 = 60;
@@ -19,7 +19,7 @@ pub(super) fn want(assignment: &Assignment, underlay: &Underlay) -> Option<Tunne
     let mtu = (underlay.overlay_mtu + OVERLAY_OVERHEAD).saturating_sub(OVERHEAD);
     Some(TunnelWant {
         address: tunnel.addr,
-        prefix: RANGE.1,
+        prefix: range().prefix(),
         mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
         port: underlay.tunnel_port,
         keys: underlay.tunnel_keys.clone(),

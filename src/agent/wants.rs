@@ -19,7 +19,7 @@ use super::order::bridge_name;
 use super::steer;
 use super::tunnel;
 use crate::spec::NodeId;
-use crate::spec::network::Subnet;
+use crate::spec::network::{Subnet, TUNNEL_PORT};
 use crate::spec::service::Protocol;
 use crate::state::assignment::{
     AssignedNetwork, Assignment, NetworkEndpoint, NetworkService, PublishedPort, Want,
@@ -43,7 +43,7 @@ impl Default for Underlay {
         Self {
             overlay_mtu: 1450,
             device: None,
-            tunnel_port: 2378,
+            tunnel_port: TUNNEL_PORT,
             tunnel_keys: Vec::new(),
         }
     }

@@ -4,6 +4,7 @@ use futures::StreamExt;
 
 use super::control::Standing;
 use super::server::{Api, Asked};
+use super::status::name;
 use super::wire::doctor::NodeReport;
 use super::{Answer, reply};
 use crate::spec::{NodeId, Role};
@@ -53,7 +54,7 @@ pub(super) async fn examine(api: &Api, asked: &Asked) -> Answer {
 fn patient(node: &Node) -> Patient {
     Patient {
         node: node.id,
-        hostname: node.description.hostname.clone(),
+        hostname: name(node).to_owned(),
         addr: node.addr.clone(),
         is_down: node.status.state == NodeState::Down,
     }

@@ -84,26 +84,15 @@ fn rows(nodes: &[NodeReport]) -> Vec<String> {
     let mut rows = vec!["NODE\tPART\tSTATE\tTO BE DONE".to_owned()];
     for node in nodes {
         let (before, examination) = (rows.len(), &node.examination);
-        for drift in &examination.found {
+        let new = examination.remaining.iter();
+        let new = new.filter(|drift| !examination.found.contains(drift));
+        for drift in examination.found.iter().chain(new) {
             let state = match examination.remaining.contains(drift) {
                 true => "drifted",
                 false => "mended",
             };
-            rows.push(format!(
-                "{}\t{}\t{state}\t{}",
-                name(node),
-                drift.part,
-                drift.what
-            ));
-        }
-        let new = examination.remaining.iter();
-        for drift in new.filter(|drift| !examination.found.contains(drift)) {
-            rows.push(format!(
-                "{}\t{}\tdrifted\t{}",
-                name(node),
-                drift.part,
-                drift.what
-            ));
+            let (part, what) = (&drift.part, &drift.what);
+            rows.push(format!("{}\t{part}\t{state}\t{what}", name(node)));
         }
         let unknown = examination.problems.iter().chain(Some(&node.error));
         for problem in unknown.filter(|problem| !problem.is_empty()) {

@@ -364,6 +364,7 @@ impl Node {
                     Err(error) => Answer::Refused(format!("{error:#}")),
                 }
             }
+            (None, Ask::Examine { .. }) => Answer::Refused(format!("node {from} is not a manager")),
             (None, _) => Answer::Refused("this node is not a manager".to_owned()),
         }
     }

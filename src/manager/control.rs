@@ -17,7 +17,8 @@ pub(super) async fn answer(store: &Store, from: NodeId, role: Role, question: As
         Ask::Renew { csr_pem } => renew(store, from, &csr_pem).await,
         Ask::Leave { force } => leave(store, from, force).await,
         Ask::IsMember { raft_id } => is_member(store, raft_id).await,
-        Ask::PrepareMember { .. } | Ask::Examine { .. } => {
+        Ask::Examine { .. } => Answer::Refused(format!("node {from} is not a manager")),
+        Ask::PrepareMember { .. } => {
             Answer::Refused("this manager is in the Raft group already".to_owned())
         }
     }

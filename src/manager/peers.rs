@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use swarmr_net::in_words;
 use swarmr_net::quic::Pool;
 
 use crate::message::control::{Answer, Ask};
@@ -60,7 +61,7 @@ pub(crate) async fn ask(
         )
         .await
         .map_err(|error| {
-            let why = chain(&error);
+            let why = in_words(&error);
             if error.was_not_carried_out() {
                 unreachable(why)
             } else {
@@ -68,16 +69,4 @@ pub(crate) async fn ask(
             }
         })?;
     codec::decode(&answer).map_err(|error| silent(format!("its answer cannot be read: {error}")))
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -9,8 +9,8 @@ use swarmr_net::quic::{Connection, Pool, serve_calls};
 use swarmr_raft::{CallKind, Member, Raft, Transport, TransportError};
 use tokio::sync::watch;
 
-use super::peers::chain;
 use crate::message::RAFT;
+use swarmr_net::in_words;
 
 /// The largest request: a batch of entries, or a piece of a snapshot.
 const REQUEST_BYTES_MAX: usize = 64 << 20;
@@ -47,7 +47,7 @@ impl Transport for QuicTransport {
                 .await
                 .map_err(|error| match error {
                     swarmr_net::quic::CallError::Timeout { .. } => TransportError::TimedOut,
-                    other => TransportError::Unreachable(chain(&other)),
+                    other => TransportError::Unreachable(in_words(&other)),
                 })
         }
         .boxed()

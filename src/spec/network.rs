@@ -30,6 +30,9 @@ pub struct NetworkSpec {
     pub options: Labels,
 }
 
+/// Where nodes send the traffic of encrypted networks, over UDP.
+pub const TUNNEL_PORT: u16 = 2378;
+
 impl NetworkSpec {
     /// Docker's name for traffic between nodes being encrypted.
     pub const ENCRYPTED: &str = "encrypted";

@@ -52,14 +52,18 @@ impl Firewall {
 
     /// What is not in the chain as it should be, in words.
     pub(crate) async fn compare(
-        &self,
+        &mut self,
         overlay: &OverlayWant,
     ) -> Result<Vec<String>, FirewallError> {
-        let Some(listing) = list().await? else {
-            return Ok(Vec::new());
-        };
-        let have: Vec<String> = listing.lines().filter_map(own_rule).collect();
-        Ok(differences(&have, &rules(overlay)))
+        self.known = None;
+        let want = rules(overlay);
+        let mut found = Vec::new();
+        if let Some(listing) = list().await? {
+            let have: Vec<String> = listing.lines().filter_map(own_rule).collect();
+            found = differences(&have, &want);
+        }
+        self.known = found.is_empty().then_some(want);
+        Ok(found)
     }
 
     /// Whether the chain held what it should when it was last seen.

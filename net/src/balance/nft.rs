@@ -14,6 +14,7 @@ use super::ruleset::{Change, removal};
 use super::subnets::Subnets;
 use super::{BalanceWant, Ruleset, TABLE};
 use crate::command::{self, CommandError};
+use crate::in_words;
 use crate::overlay::OverlayWant;
 
 /// What one transaction may take.
@@ -165,8 +166,12 @@ impl Nft {
         if now.is_some() && put.generation == now {
             return Vec::new();
         }
-        let Ok(text) = list().await else {
-            return vec![format!("write the table {TABLE} anew: it is gone")];
+        let text = match list().await {
+            Ok(text) => text,
+            Err(error) => {
+                let why = in_words(&error);
+                return vec![format!("write the table {TABLE} anew: {why}")];
+            }
         };
         let listing = Listing::read(&text);
         let mut found = listing.differences(&put.frame, &put.places.elements());

@@ -4,14 +4,11 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::SystemTime;
 
-use serde::{Deserialize, Serialize};
-
 /// Of what was mended without being asked, this much is remembered.
 const REMEMBERED: usize = 64;
 
 /// What of a host has drifted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// Bridges, tunnels, forwarding entries and addresses.
     Overlay,
@@ -44,7 +41,7 @@ impl fmt::Display for Part {
 }
 
 /// One difference, by what has to be done about it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drift {
     pub part: Part,
     /// An order: `forward MAC on DEVICE to ADDRESS`.
@@ -59,19 +56,21 @@ impl Drift {
 }
 
 /// A difference that was mended without being asked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mended {
     pub at: SystemTime,
     pub drift: Drift,
 }
 
 /// How a host compares with what was wanted of it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Comparison {
     /// What is not as wanted now.
     pub found: Vec<Drift>,
     /// What was not, lately; oldest first.
     pub mended: Vec<Mended>,
+    /// What could not be looked at, and why.
+    pub problems: Vec<String>,
 }
 
 /// The differences that were mended last.

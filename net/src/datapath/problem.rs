@@ -3,8 +3,9 @@
 use thiserror::Error;
 
 use crate::balance::{FirewallError, HoldProblem, NftError, Protocol};
-use crate::dataplane::{RemoteError, in_words};
+use crate::dataplane::RemoteError;
 use crate::dns::ListenProblem;
+use crate::in_words;
 use crate::overlay::OverlayProblem;
 
 /// One thing that is not as wanted. The rest was done.

@@ -11,7 +11,8 @@ use super::drift::Memory;
 use super::{Comparison, Drift, Part, Problem, StartError, Want};
 use crate::balance::{BalanceWant, Balanced, Firewall, Flows, Nft, Outcome, Protocol};
 use crate::dataplane::Services;
-use crate::overlay::{LinkEvents, Overlay, OverlayWant, Plan, Subnet};
+use crate::in_words;
+use crate::overlay::{LinkEvents, Overlay, OverlayProblem, OverlayWant, Plan, Subnet};
 use crate::tunnel;
 
 /// Between two comparisons with the kernel.
@@ -104,9 +105,7 @@ impl Worker {
                         let _ = answer.send(self.reconcile().await);
                     }
                     Some(Request::Compare(answer)) => {
-                        let found = self.compare().await;
-                        let mended = self.memory.all();
-                        let _ = answer.send(Comparison { found, mended });
+                        let _ = answer.send(self.compare().await);
                     }
                     Some(Request::Remove(answer)) => {
                         let _ = answer.send(self.remove().await);
@@ -272,9 +271,7 @@ impl Worker {
 
     /// Compares everything with the kernel and repairs.
     async fn reconcile(&mut self) -> Vec<Problem> {
-        self.note_overlay().await;
-        self.note_rest().await;
-        self.firewall.doubt();
+        self.note().await;
         let repaired = self.nft.repair().await;
         let there = self.services.reconcile().await;
         let mut problems = self.again().await;
@@ -283,62 +280,70 @@ impl Worker {
         problems
     }
 
-    /// Where things differ from the last want.
-    async fn compare(&mut self) -> Vec<Drift> {
-        self.overlay.doubt();
-        let mut found = self.compare_overlay().await;
-        found.extend(self.compare_rest().await);
-        found
-    }
-
-    async fn compare_overlay(&mut self) -> Vec<Drift> {
-        let Some(want) = &self.want else {
-            return Vec::new();
+    /// How things compare with the last want.
+    async fn compare(&mut self) -> Comparison {
+        let mut comparison = Comparison {
+            mended: self.memory.all(),
+            ..Comparison::default()
         };
-        let found = self.overlay.compare(&want.overlay).await;
-        let mut found: Vec<_> = drifts(Part::Overlay, found).collect();
-        if want.tunnel.is_some() && !self.overlay.knows_device(tunnel::DEVICE) {
-            let what = format!("make the device {}", tunnel::DEVICE);
-            found.push(Drift::new(Part::Tunnel, what));
-        }
-        found
-    }
-
-    /// All but the overlays.
-    async fn compare_rest(&mut self) -> Vec<Drift> {
+        let plan = self.compare_overlay(&mut comparison).await;
         let Some(want) = &self.want else {
-            return Vec::new();
+            return comparison;
         };
-        let rules = self.nft.compare().await;
-        let mut found: Vec<_> = drifts(Part::Rules, rules).collect();
-        // The rules of a network whose bridge is missing are no more wanted
-        // than there.
-        let ready = self.overlay.made(&want.overlay);
+        let Comparison {
+            found, problems, ..
+        } = &mut comparison;
+        found.extend(drifts(Part::Rules, self.nft.compare().await));
+        let ready = in_place(&want.overlay, plan.as_ref());
         match self.firewall.compare(&ready).await {
             Ok(firewall) => found.extend(drifts(Part::Firewall, firewall)),
-            Err(error) => tracing::warn!(%error, "not compared"),
+            Err(error) => problems.push(in_words(&error)),
         }
         if !self.services.are_there().await {
             let what = "start the process for names and published ports";
             found.push(Drift::new(Part::DataPlane, what));
         }
-        found
+        comparison
     }
 
-    /// Takes note of what of the overlays is not as it was left. Steps that
-    /// were never done are none of it.
-    async fn note_overlay(&mut self) {
+    async fn compare_overlay(&mut self, comparison: &mut Comparison) -> Option<Plan> {
         self.overlay.doubt();
+        let want = self.want.as_ref()?;
+        let mut told = Vec::new();
+        let plan = self.overlay.plan(&want.overlay, &mut told).await;
+        // Bridges are the container engine's.
+        told.retain(|it| !matches!(it, OverlayProblem::BridgeMissing { .. }));
+        comparison
+            .problems
+            .extend(told.iter().map(|it| in_words(it)));
+        let repairs = plan.iter().flat_map(Plan::repairs);
+        comparison.found.extend(drifts(Part::Overlay, repairs));
+        if plan.is_some() && want.tunnel.is_some() && !self.overlay.knows_device(tunnel::DEVICE) {
+            let what = format!("make the device {}", tunnel::DEVICE);
+            comparison.found.push(Drift::new(Part::Tunnel, what));
+        }
+        plan
+    }
+
+    /// Takes note of what of the overlays is not as it was left.
+    async fn note_overlay(&mut self) {
+        let mut comparison = Comparison::default();
+        self.compare_overlay(&mut comparison).await;
         if self.whole {
-            let found = self.compare_overlay().await;
-            self.memory.add(found);
+            self.memory.add(comparison.found);
         }
     }
 
-    async fn note_rest(&mut self) {
+    /// Takes note of everything that is not as it was left. What was never done
+    /// is none of it.
+    async fn note(&mut self) {
         let known = self.firewall.is_known();
-        let mut found = self.compare_rest().await;
-        found.retain(|drift| known || drift.part != Part::Firewall);
+        let mut found = self.compare().await.found;
+        found.retain(|drift| match drift.part {
+            Part::Overlay | Part::Tunnel => self.whole,
+            Part::Firewall => known,
+            _ => true,
+        });
         self.memory.add(found);
     }
 
@@ -425,7 +430,7 @@ async fn end_removed(before: Option<&Want>, want: &Want) {
     }
 }
 
-fn drifts(part: Part, found: Vec<String>) -> impl Iterator<Item = Drift> {
+fn drifts(part: Part, found: impl IntoIterator<Item = String>) -> impl Iterator<Item = Drift> {
     found.into_iter().map(move |what| Drift::new(part, what))
 }
 

@@ -8,8 +8,6 @@
 //! it, [`Remote`] the daemon's end; [`Services`] is either, for a data path
 //! that may as well hold all of it itself.
 
-use std::error::Error;
-
 mod handover;
 mod message;
 mod plane;
@@ -21,18 +19,6 @@ pub use plane::Plane;
 pub use remote::{Launch, Remote, RemoteError};
 pub use server::{ServeError, serve};
 pub(crate) use services::Services;
-
-/// An error and its causes, for another process.
-pub(crate) fn in_words(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
 
 #[cfg(test)]
 mod tests;

@@ -14,8 +14,9 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::message::{Answer, Ask, GENERATION, receive, send};
-use super::{Plane, handover, in_words};
+use super::{Plane, handover};
 use crate::balance::HeldSocket;
+use crate::in_words;
 
 /// Connections of daemons and successors at one time.
 const AT_ONCE: usize = 16;

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use super::{Plane, Remote, RemoteError, in_words};
+use super::{Plane, Remote, RemoteError};
 use crate::balance::{HoldProblem, Protocol};
 use crate::dns::{ListenProblem, Table};
+use crate::in_words;
 use crate::tunnel::TunnelWant;
 
 /// Where names, ports and the tunnel are served.

@@ -100,6 +100,15 @@ impl Plan {
     pub fn is_empty(&self) -> bool {
         self.grow.is_empty() && self.shrink.is_empty()
     }
+
+    /// What is to be done about what was there and is not, in words. A
+    /// container's port that is just coming is none of it.
+    pub(crate) fn repairs(&self) -> impl Iterator<Item = String> {
+        let steps = self.grow.iter().chain(&self.shrink);
+        steps
+            .filter(|step| !matches!(step, Step::SetHairpin { .. }))
+            .map(Step::to_string)
+    }
 }
 
 /// The steps from `have` to `want`.

@@ -78,35 +78,9 @@ impl Overlay {
         self.done.as_ref() == Some(want)
     }
 
-    /// What is to be done, in words. A container's port that is just coming is
-    /// not told, nor is a bridge that the container engine has not made.
-    pub(crate) async fn compare(&mut self, want: &OverlayWant) -> Vec<String> {
-        let mut problems = Vec::new();
-        let plan = self.plan(want, &mut problems).await;
-        let steps = plan
-            .iter()
-            .flat_map(|plan| plan.grow.iter().chain(&plan.shrink));
-        steps
-            .filter(|step| !matches!(step, Step::SetHairpin { .. }))
-            .map(Step::to_string)
-            .collect()
-    }
-
     /// Whether a device was there when the kernel's tables were read last.
     pub(crate) fn knows_device(&self, name: &str) -> bool {
         self.kernel.indexes.contains_key(name)
-    }
-
-    /// `want` without the networks whose bridge was not made then.
-    pub(crate) fn made(&self, want: &OverlayWant) -> OverlayWant {
-        let made = want.networks.iter().filter(|network| {
-            let have = self.have.as_ref();
-            let bridge = have.and_then(|have| have.bridges.get(&network.bridge));
-            bridge.is_some_and(|bridge| is_made(network, bridge))
-        });
-        OverlayWant {
-            networks: made.cloned().collect(),
-        }
     }
 
     /// What to do so that the kernel holds `want`; nothing if its tables cannot

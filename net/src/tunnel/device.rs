@@ -1,7 +1,7 @@
 //! The device by which packets enter the tunnel.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use futures::StreamExt;
 use nix::errno::Errno;
@@ -13,10 +13,6 @@ use crate::overlay::NetlinkError;
 
 /// What it is called on every host.
 pub const DEVICE: &str = "swr-tunnel";
-
-/// Where two hosts' addresses inside the tunnels come from: a range that is
-/// routed nowhere and that nobody uses.
-pub const RANGE: (Ipv4Addr, u8) = (Ipv4Addr::new(240, 83, 0, 0), 16);
 
 /// Makes the device. It goes when it is dropped.
 pub(super) fn make(mtu: u16) -> io::Result<SyncDevice> {

@@ -20,7 +20,7 @@ mod want;
 #[cfg(test)]
 mod tests;
 
-pub use device::{DEVICE, RANGE};
+pub use device::DEVICE;
 pub use key::{KeyError, PrivateKey, PublicKey};
 pub use shell::{Tunnel, TunnelError};
 pub use want::{TunnelPeer, TunnelWant};

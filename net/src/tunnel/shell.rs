@@ -123,13 +123,6 @@ impl Tunnel {
             socket.send(peer.endpoint(), &buffer[..length], None);
         }
     }
-
-    /// Peers with whom there is a session.
-    pub fn answering(&self) -> Vec<Ipv4Addr> {
-        let peers = self.shared.peers.load();
-        let ready = peers.pairs().filter(|(_, pair)| pair.is_ready());
-        ready.map(|(peer, _)| peer.address).collect()
-    }
 }
 
 impl Drop for Tunnel {

@@ -139,22 +139,34 @@ impl Knock {
 /// Calls without pause from another thread until dropped or asked.
 pub(crate) struct Load {
     stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    calls: std::sync::Arc<std::sync::atomic::AtomicUsize>,
     thread: JoinHandle<Vec<io::Result<String>>>,
 }
 
 impl Load {
     pub(crate) fn start(space: &str, address: Ipv4Addr, port: u16) -> Self {
         let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let (space, stopped) = (space.to_owned(), stop.clone());
+        let calls = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let (space, stopped, ended) = (space.to_owned(), stop.clone(), calls.clone());
         let thread = thread::spawn(move || {
             enter(&space);
             let mut said = Vec::new();
             while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
                 said.push(call_here(SocketAddr::from((address, port))));
+                ended.store(said.len(), std::sync::atomic::Ordering::Relaxed);
             }
             said
         });
-        Self { stop, thread }
+        Self {
+            stop,
+            calls,
+            thread,
+        }
+    }
+
+    /// Calls that have ended, well or not.
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Everything that was said.

@@ -10,8 +10,9 @@ use crate::lab::{Lab, can_build, eventually, exec, ip};
 use crate::wants::{Overlay, want};
 
 /// Two hosts with a container each on one overlay; the data path is applied.
-fn pair() -> (Lab, Overlay, String, String) {
-    let overlay = Overlay::new(1, &[(11, 0), (21, 1)]);
+pub(crate) fn pair(encrypted: bool) -> (Lab, Overlay, String, String) {
+    let mut overlay = Overlay::new(1, &[(11, 0), (21, 1)]);
+    overlay.encrypted = encrypted;
     let mut lab = Lab::new(2);
     let bridge = overlay.bridge();
     for host in 0..2 {
@@ -20,6 +21,11 @@ fn pair() -> (Lab, Overlay, String, String) {
     }
     let first = lab.add_container(0, &[(&bridge, overlay.ip(11))]);
     let second = lab.add_container(1, &[(&bridge, overlay.ip(21))]);
+    if encrypted {
+        for space in [&first, &second] {
+            ip(space, "link set eth0 mtu 1390");
+        }
+    }
     for host in 0..2 {
         lab.hosts[host].apply(want(from_ref(&overlay), host, 2));
     }
@@ -31,7 +37,7 @@ fn containers_on_two_hosts_see_each_others_addresses() {
     if !can_build() {
         return;
     }
-    let (_lab, overlay, first, second) = pair();
+    let (_lab, overlay, first, second) = pair(false);
     let _a = Server::start(&first, 8080, "a");
     let _b = Server::start(&second, 8080, "b");
     assert_eq!(hear(&first, overlay.ip(21), 8080), "b 10.0.1.11");
@@ -43,7 +49,7 @@ fn a_container_that_no_want_names_is_found_by_flooding() {
     if !can_build() {
         return;
     }
-    let (mut lab, overlay, first, _) = pair();
+    let (mut lab, overlay, first, _) = pair(false);
     let bridge = overlay.bridge();
     let late = lab.add_container(1, &[(&bridge, overlay.ip(77))]);
     let _server = Server::start(&late, 8080, "late");
@@ -55,7 +61,7 @@ fn applying_twice_changes_nothing() {
     if !can_build() {
         return;
     }
-    let (mut lab, overlay, ..) = pair();
+    let (mut lab, overlay, ..) = pair(false);
     let before = lab.hosts[0].state();
     lab.hosts[0].apply(want(from_ref(&overlay), 0, 2));
     lab.hosts[0].reconcile();
@@ -67,7 +73,7 @@ fn a_replaced_daemon_finds_everything_in_place() {
     if !can_build() {
         return;
     }
-    let (mut lab, overlay, first, second) = pair();
+    let (mut lab, overlay, first, second) = pair(false);
     let _server = Server::start(&second, 8080, "b");
     let before = lab.hosts[0].state();
     lab.hosts[0].stop();
@@ -81,7 +87,7 @@ fn damage_is_repaired() {
     if !can_build() {
         return;
     }
-    let (mut lab, overlay, first, second) = pair();
+    let (mut lab, overlay, first, second) = pair(false);
     let _server = Server::start(&second, 8080, "b");
     let whole = lab.hosts[0].state();
     let space = lab.hosts[0].space.clone();
@@ -116,7 +122,7 @@ fn a_bridge_that_is_made_anew_is_joined_again_without_being_asked() {
     if !can_build() {
         return;
     }
-    let (mut lab, overlay, first, second) = pair();
+    let (mut lab, overlay, first, second) = pair(false);
     let bridge = overlay.bridge();
     let _server = Server::start(&first, 8080, "a");
     ip(&lab.hosts[1].space, &format!("link del {bridge}"));
@@ -133,7 +139,7 @@ fn a_network_waits_for_its_bridge_and_the_others_do_not() {
     if !can_build() {
         return;
     }
-    let (mut lab, overlay, first, second) = pair();
+    let (mut lab, overlay, first, second) = pair(false);
     let _server = Server::start(&second, 8080, "b");
     let waiting = Overlay::new(2, &[]);
     let problems = lab.hosts[0].try_apply(want(&[overlay.clone(), waiting.clone()], 0, 2));
@@ -148,7 +154,7 @@ fn a_new_containers_port_can_hairpin_without_being_asked() {
     if !can_build() {
         return;
     }
-    let (mut lab, overlay, ..) = pair();
+    let (mut lab, overlay, ..) = pair(false);
     let bridge = overlay.bridge();
     lab.add_container(0, &[(&bridge, overlay.ip(12))]);
     let space = &lab.hosts[0].space;
@@ -162,7 +168,7 @@ fn tunnel_packets_from_a_stranger_are_dropped() {
     if !can_build() {
         return;
     }
-    let (lab, overlay, first, _) = pair();
+    let (lab, overlay, first, _) = pair(false);
     let _server = Server::start(&first, 8080, "a");
     let stranger = lab.outside();
     ip(
@@ -213,7 +219,7 @@ fn a_daemon_that_died_before_a_network_went_away_cleans_up_after() {
     if !can_build() {
         return;
     }
-    let (mut lab, ..) = pair();
+    let (mut lab, ..) = pair(false);
     lab.hosts[0].stop();
     lab.hosts[0].apply(Want::default());
     let space = &lab.hosts[0].space;

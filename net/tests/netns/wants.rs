@@ -7,7 +7,7 @@ use net::balance::{BalanceWant, Protocol, PublishedWant, VipWant};
 use net::datapath::Want;
 use net::dns::{DnsNetwork, Table};
 use net::overlay::{NetworkWant, OverlayWant, PeerWant, RemoteWant, Subnet};
-use net::tunnel::{DEVICE, PrivateKey, RANGE, TunnelPeer, TunnelWant};
+use net::tunnel::{DEVICE, PrivateKey, TunnelPeer, TunnelWant};
 
 pub(crate) const TUNNEL_PORT: u16 = 2378;
 
@@ -156,7 +156,7 @@ pub(crate) fn tunnel(host: usize, hosts: usize) -> TunnelWant {
     let peers = (0..hosts).filter(|peer| *peer != host);
     TunnelWant {
         address: inner(host),
-        prefix: RANGE.1,
+        prefix: 16,
         mtu: 1440,
         port: TUNNEL_PORT,
         keys: vec![key(host)],
@@ -179,6 +179,6 @@ fn outer(host: usize) -> Ipv4Addr {
 }
 
 fn inner(host: usize) -> Ipv4Addr {
-    let [a, b, c, _] = RANGE.0.octets();
+    let [a, b, c, _] = [240, 83, 0, 0_u8];
     Ipv4Addr::new(a, b, c, 1 + u8::try_from(host).unwrap())
 }

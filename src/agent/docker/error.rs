@@ -1,6 +1,7 @@
 //! What the engine's refusals mean. Pure.
 
 use bollard::errors::Error;
+use swarmr_net::in_words;
 
 use crate::agent::runtime::RuntimeError;
 
@@ -25,8 +26,8 @@ pub(super) fn runtime_error(call: Call, error: Error) -> RuntimeError {
         Error::HyperLegacyError { .. }
         | Error::HyperResponseError { .. }
         | Error::IOError { .. }
-        | Error::SocketNotFoundError(_) => RuntimeError::Unavailable(chain(&error)),
-        error => RuntimeError::Refused(chain(&error)),
+        | Error::SocketNotFoundError(_) => RuntimeError::Unavailable(in_words(&error)),
+        error => RuntimeError::Refused(in_words(&error)),
     }
 }
 
@@ -62,21 +63,6 @@ fn pull_failure(message: String) -> RuntimeError {
     } else {
         RuntimeError::Refused(message)
     }
-}
-
-/// An error with its causes, in one line, none of them twice.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        if !text.contains(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

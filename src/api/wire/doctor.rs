@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::message::examination::{Drift, Examination, Mended};
+pub use crate::message::examination::Examination;
 
 /// One node. `error` says why it was not examined.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

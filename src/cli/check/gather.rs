@@ -11,12 +11,11 @@ use super::facts::{Engine, Facts, Module, Port, Route};
 use crate::api::client::{Client, ClientError};
 use crate::cli::context::Context;
 use crate::cli::options::MachineFlags;
-use crate::spec::network::Subnet;
+use crate::spec::network::{Subnet, TUNNEL_PORT};
 
 const ENGINE_DEADLINE: Duration = Duration::from_secs(10);
 const DEFAULT_PORT: u16 = 2377;
 const DEFAULT_DATA_PATH_PORT: u16 = 4789;
-const TUNNEL_PORT: u16 = 2378;
 
 /// Everything the checks look at. Ports are left out when a daemon runs, for it holds them.
 pub(super) async fn facts(

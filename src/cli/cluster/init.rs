@@ -13,7 +13,7 @@ use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::options::MachineFlags;
 use crate::cli::{launch, values};
-use crate::spec::network::Subnet;
+use crate::spec::network::{Subnet, TUNNEL_PORT};
 use crate::spec::{Availability, ClusterSpec, Nanos, Role, parse};
 
 #[derive(Debug, Args)]
@@ -217,7 +217,7 @@ fn welcome(node: &str, joining: &Joining, swarm: &Swarm) -> String {
          To add a manager to this swarm, run \"swarmr join-token manager\" and follow the \
          instructions.\n\n\
          Ports to open between the nodes: {port}/udp (all control traffic), \
-         2378/udp (encrypted networks),\n\
+         {TUNNEL_PORT}/udp (encrypted networks),\n\
          {data_path_port}/udp (plain networks) and what your services publish.\n",
         joining.instructions()
     )

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use swarmr_net::identity::{Ca, NodeIdentity, NodeKey, Role as CertificateRole, Token};
+use swarmr_net::in_words;
 use swarmr_net::quic::{Credentials, Door};
 
 use super::{addresses, bind, failed, fresh_id, invalid};
@@ -11,7 +12,6 @@ use crate::api::control::{InitRequest, LifecycleError};
 use crate::daemon::disk::Settings;
 use crate::daemon::node::Node;
 use crate::daemon::{Daemon, STOP_DEADLINE, address};
-use crate::manager::peers::chain;
 use crate::spec::network::Subnet;
 use crate::spec::{ClusterId, NetworkId, NodeId, Role};
 use crate::state::assignment::ManagerAddr;
@@ -58,7 +58,7 @@ impl Daemon {
             }],
         };
         let credentials =
-            Credentials::new(identity.clone()).map_err(|error| failed(chain(&error)))?;
+            Credentials::new(identity.clone()).map_err(|error| failed(in_words(&error)))?;
         let door = bind(|| Door::bind(addresses.listen, credentials.clone())).await?;
         let description = self.engine.describe().await.map_err(failed)?;
         self.begin_anew()?;
@@ -134,7 +134,7 @@ impl Daemon {
         let kept = made.and_then(|()| {
             identity
                 .save(&self.disk.tls())
-                .map_err(|error| chain(&error))?;
+                .map_err(|error| in_words(&error))?;
             self.disk.save_settings(&settings).map_err(tell)
         });
         if let Err(error) = kept {
@@ -149,9 +149,9 @@ impl Daemon {
 fn found(cluster: ClusterId, node: NodeId) -> Result<(Ca, NodeIdentity), String> {
     let now = SystemTime::now();
     let (cluster, node) = (cluster.to_string(), node.to_string());
-    let authority = Ca::create(&cluster, now).map_err(|error| chain(&error))?;
-    let key = NodeKey::generate().map_err(|error| chain(&error))?;
-    let csr = key.csr().map_err(|error| chain(&error))?;
+    let authority = Ca::create(&cluster, now).map_err(|error| in_words(&error))?;
+    let key = NodeKey::generate().map_err(|error| in_words(&error))?;
+    let csr = key.csr().map_err(|error| in_words(&error))?;
     let validity = Duration::from_secs(2_160 * 3_600);
     let chain_pem = authority
         .issue(
@@ -162,8 +162,8 @@ fn found(cluster: ClusterId, node: NodeId) -> Result<(Ca, NodeIdentity), String>
             validity,
             now,
         )
-        .map_err(|error| chain(&error))?;
+        .map_err(|error| in_words(&error))?;
     let identity = NodeIdentity::from_pem(&chain_pem, key, authority.root_pem())
-        .map_err(|error| chain(&error))?;
+        .map_err(|error| in_words(&error))?;
     Ok((authority, identity))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use swarmr_net::identity::{NodeIdentity, NodeKey, Token};
+use swarmr_net::in_words;
 use swarmr_net::quic::{Door, call};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -14,7 +15,6 @@ use crate::api::control::{JoinRequest, LifecycleError};
 use crate::daemon::disk::Settings;
 use crate::daemon::node::Node;
 use crate::daemon::{Daemon, STOP_DEADLINE, address};
-use crate::manager::peers::chain;
 use crate::message::join::{self, AdmitReply, AdmitRequest, Grant, JoinReply};
 use crate::message::{ADMIT, ANSWER_BYTES_MAX, JOIN};
 use crate::spec::{NodeId, Role};
@@ -72,11 +72,11 @@ impl Daemon {
         addresses: &Addresses,
         request: &JoinRequest,
     ) -> Result<Arc<Node>, LifecycleError> {
-        let key = NodeKey::generate().map_err(|error| failed(chain(&error)))?;
+        let key = NodeKey::generate().map_err(|error| failed(in_words(&error)))?;
         let description = self.engine.describe().await.map_err(failed)?;
         let grant = ask_for_certificate(door, token, remote, &key).await?;
         let identity = NodeIdentity::from_pem(&grant.chain_pem, key, &grant.roots_pem)
-            .map_err(|error| failed(chain(&error)))?;
+            .map_err(|error| failed(in_words(&error)))?;
         let advertise = match addresses.advertise {
             Some(advertise) => advertise,
             // The manager saw where we come from: that is an address others can dial.
@@ -89,7 +89,7 @@ impl Daemon {
             address::data_path(&request.data_path_addr, advertise, &address::interfaces())
                 .map_err(invalid)?;
         door.adopt(identity.clone())
-            .map_err(|error| failed(chain(&error)))?;
+            .map_err(|error| failed(in_words(&error)))?;
         let settings = Settings {
             listen: addresses.listen,
             advertise,
@@ -118,7 +118,7 @@ impl Daemon {
         };
         let kept = identity
             .save(&self.disk.tls())
-            .map_err(|error| chain(&error))
+            .map_err(|error| in_words(&error))
             .and_then(|()| node.meet(managers).map_err(|error| format!("{error:#}")));
         if let Err(error) = kept {
             node.stop(STOP_DEADLINE).await;
@@ -155,7 +155,7 @@ async fn ask_for_certificate(
         LifecycleError::Unreachable(format!(
             "cannot join through {remote} (UDP): {}. Check the address, that swarmr runs there as a manager, and \
              that UDP port {} is open on it",
-            chain(error),
+            in_words(error),
             remote.rsplit_once(':').map_or("2377", |(_, port)| port)
         ))
     };
@@ -172,7 +172,7 @@ async fn ask_for_certificate(
                 other => unreachable(&other),
             }
         })?;
-    let csr_pem = key.csr().map_err(|error| failed(chain(&error)))?;
+    let csr_pem = key.csr().map_err(|error| failed(in_words(&error)))?;
     let request = join::JoinRequest {
         token: token.to_string(),
         csr_pem,
@@ -206,7 +206,7 @@ async fn ask_for_admission(
     let connection = door
         .connect_any_manager(remote, ADMIT, JOIN_DEADLINE)
         .await
-        .map_err(|error| unreachable(chain(&error)))?;
+        .map_err(|error| unreachable(in_words(&error)))?;
     let request = codec::encode(admit).map_err(|error| failed(error.to_string()))?;
     let reply = call(
         &connection,
@@ -215,7 +215,7 @@ async fn ask_for_admission(
         ANSWER_BYTES_MAX,
     )
     .await
-    .map_err(|error| unreachable(chain(&error)))?;
+    .map_err(|error| unreachable(in_words(&error)))?;
     match codec::decode::<AdmitReply>(&reply).map_err(|error| failed(error.to_string()))? {
         AdmitReply::Admitted { managers } => Ok(managers),
         AdmitReply::Unreachable(why) => Err(LifecycleError::Unreachable(why)),

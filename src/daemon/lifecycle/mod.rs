@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use swarmr_net::identity::NodeIdentity;
+use swarmr_net::in_words;
 use swarmr_net::quic::{BindError, Credentials, Door};
 use tokio::time::Instant;
 
@@ -19,7 +20,6 @@ use super::address::{self, AddressError};
 use super::disk::Settings;
 use super::node::{Node, NodeParts};
 use crate::api::control::LifecycleError;
-use crate::manager::peers::chain;
 
 /// How long the port of a cluster that was just left may take to be free again.
 const RELEASE_DEADLINE: Duration = Duration::from_secs(1);
@@ -130,7 +130,7 @@ async fn bind(open: impl Fn() -> Result<Door, BindError>) -> Result<Door, Lifecy
 fn port_busy(error: &BindError) -> String {
     format!(
         "{}. Another process may hold that UDP port (ss -ulpn tells which): stop it, or give --listen-addr another",
-        chain(error)
+        in_words(error)
     )
 }
 
